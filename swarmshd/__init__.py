@@ -1,0 +1,23 @@
+"""swarmshd: a work queue for swarms of agents on one host.
+
+The rooms of this package, each with its one idea:
+
+``protocol``    frame <-> message; the verbs, refusal codes, exit statuses and limits of the wire
+``cbor``        the subset of CBOR that our frames use, for programs that must start fast
+``commands``    message -> frozen typed command; the one home of cattrs on the wire
+``events``      the facts that the journal keeps <-> CBOR
+``workqueue``   every rule of items, claims, agents and queues; pure
+``records``     journal bytes: segment header, batch frame, snapshot envelope; pure
+``journal``     segments on disk: append, sync, rotate, recover, seal, prune
+``compact``     folds snapshot + sealed segments into the next snapshot, as its own process
+``engine``      the single writer: decide, apply, group commit, release replies, deadlines
+``server``      sockets, connections, backpressure, peer credentials
+``liveness``    pidfds of watched processes
+``settings``    the one table of settings
+``systemd``     the notify protocol and socket activation
+``main``        arguments, configuration, signals, start and stop order
+
+Who may import whom is written in ``tests/test_architecture.py`` and drawn in ``docs/architecture.md``.
+"""
+
+__version__ = "0.1.0"
