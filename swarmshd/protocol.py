@@ -139,6 +139,9 @@ DEPENDANTS_MAX = 1000
 NOTE_MAX = 8192
 """Bytes of a reason, note, status text or message."""
 
+MINTED_PREFIX = "auto:"
+"""How an idempotency key begins that a client made up for one change; such keys are kept 15 minutes only."""
+
 SUBMITS_MAX = 10_000
 """Most commands in one ``batch``."""
 

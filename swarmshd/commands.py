@@ -1,0 +1,794 @@
+"""Messages become commands here, and results become replies.
+
+A command is a wish, frozen and typed: what a peer asked for, checked as far as that is possible without
+knowing the state. What comes off the wire is never trusted and never coerced: ``"5"`` is not 5, ``True`` is
+not 1, an unknown argument is refused by name. Bounds that are settings (payload size, description length)
+are not known here; the rules check them.
+
+Structuring takes two ways. The first knows only success, and is fast. When it fails, a second converter,
+with detailed validation, takes the same arguments again to say which argument is wrong and why.
+
+Attributes keep the wire's names and units: milliseconds, and an item named by its number or its ``ref``.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from functools import partial
+from hashlib import blake2b
+from io import BytesIO
+from typing import Any, NewType, NoReturn, cast
+
+import cbor2
+from attrs import frozen
+from cattrs import Converter, transform_error
+from cattrs.preconf.cbor2 import make_converter
+
+from swarmshd import protocol
+
+Name = NewType("Name", str)
+"""A name as :func:`swarmshd.protocol.is_name` allows it."""
+Text = NewType("Text", str)
+"""Text of any length; the rules know how long it may be."""
+Note = NewType("Note", str)
+"""Text of at most NOTE_MAX bytes."""
+Milliseconds = NewType("Milliseconds", int)
+"""A duration, from 0 to a hundred years."""
+Instant = NewType("Instant", int)
+"""Milliseconds since the epoch, to the year 9999."""
+Count = NewType("Count", int)
+"""A number from 0 to 2**31 - 1."""
+Percent = NewType("Percent", int)
+"""From 0 to 100."""
+Priority = NewType("Priority", int)
+"""Index into PRIORITIES; on the wire its name."""
+Reference = NewType("Reference", object)
+"""How a peer names an item: its id (int) or its external ref (str)."""
+Bytes = NewType("Bytes", bytes)
+"""A byte string. Text is not bytes."""
+
+DURATION_MAX = 100 * 366 * 86_400_000
+INSTANT_MAX = 253_402_300_799_999
+ID_MAX = (1 << 63) - 1
+CLAIM_MAX = 1000
+LIST_MAX = 1000
+MEDIUM = protocol.PRIORITIES.index("medium")
+
+
+class Refusal(Exception):
+    """A lawful no: a code of ``protocol.CODES``, one sentence, and facts for programs."""
+
+    def __init__(self, code: str, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.facts = facts
+
+    def wire(self) -> dict[str, object]:
+        """The map that stands third in the reply."""
+        facts: dict[str, object] = {"message": self.message, "retryable": protocol.CODES[self.code][1]}
+        facts.update(self.facts)
+        return facts
+
+
+@frozen
+class Actor:
+    """Who asks: the peer's credentials as the kernel told them. An admin may touch what is not its own."""
+
+    uid: int
+    pid: int
+    admin: bool = False
+
+
+@frozen
+class Hello:
+    version: Count
+    program: Note | None = None
+
+
+@frozen
+class Submit:
+    type: Name
+    description: Text
+    priority: Priority | None = None
+    queue: Name = Name(protocol.DEFAULT_QUEUE)
+    team: Name | None = None
+    payload: Bytes | None = None
+    delay: Milliseconds | None = None
+    at: Instant | None = None
+    after: tuple[Reference, ...] = ()
+    on_failure: str = "hold"
+    require: tuple[Name, ...] = ()
+    group: Name | None = None
+    ref: Name | None = None
+    unique: Name | None = None
+    unique_strict: bool = False
+    max_attempts: Count | None = None
+    lease: Milliseconds | None = None
+    max_runtime: Milliseconds | None = None
+    agent: Name | None = None
+
+
+@frozen
+class SubmitAll:
+    """An atomic batch: all of these or none."""
+
+    submits: tuple[Submit, ...]
+
+
+@frozen
+class Batch:
+    """Commands that are decided one after another, each with its own reply, or with its refusal."""
+
+    requests: "tuple[Request | Refusal, ...]"
+
+
+@frozen
+class Claim:
+    agent: Name
+    queue: tuple[Name, ...] | None = (Name(protocol.DEFAULT_QUEUE),)
+    """None is every queue; on the wire ``"*"``."""
+    type: tuple[Name, ...] = ()
+    team: tuple[Name, ...] = ()
+    count: Count = Count(1)
+    wait: Milliseconds = Milliseconds(0)
+    lease: Milliseconds | None = None
+    resume: bool = False
+    id: Reference | None = None
+    watch: bool = False
+
+
+@frozen
+class ClaimNew:
+    """The guide's ``claim TYPE DESCRIPTION``: an item that its submitter holds from the start."""
+
+    agent: Name
+    type: Name
+    description: Text
+    priority: Priority | None = None
+    team: Name | None = None
+    queue: Name = Name(protocol.DEFAULT_QUEUE)
+    payload: Bytes | None = None
+    group: Name | None = None
+    ref: Name | None = None
+    lease: Milliseconds | None = None
+    max_runtime: Milliseconds | None = None
+    max_attempts: Count | None = None
+    watch: bool = False
+
+
+@frozen
+class Heartbeat:
+    agent: Name | None = None
+    ids: tuple[Reference, ...] | None = None
+    token: Note | None = None
+
+
+@frozen
+class Progress:
+    id: Reference
+    percent: Percent | None = None
+    status: Note | None = None
+    message: Note | None = None
+    checkpoint: Bytes | None = None
+    token: Note | None = None
+    agent: Name | None = None
+
+
+@frozen
+class Complete:
+    id: Reference
+    note: Note | None = None
+    points: Count | None = None
+    output: Bytes | None = None
+    result: Bytes | None = None
+    exit_status: Count | None = None
+    token: Note | None = None
+    agent: Name | None = None
+
+
+@frozen
+class Fail:
+    id: Reference
+    reason: Note | None = None
+    retry_after: Milliseconds | None = None
+    no_retry: bool = False
+    output: Bytes | None = None
+    exit_status: Count | None = None
+    token: Note | None = None
+    agent: Name | None = None
+
+
+@frozen
+class Release:
+    id: Reference
+    delay: Milliseconds | None = None
+    note: Note | None = None
+    token: Note | None = None
+    agent: Name | None = None
+
+
+@frozen
+class Bury:
+    id: Reference
+    reason: Note | None = None
+    output: Bytes | None = None
+    exit_status: Count | None = None
+    token: Note | None = None
+    agent: Name | None = None
+
+
+@frozen
+class Hold:
+    id: Reference
+    watch: bool
+    token: Note | None = None
+    agent: Name | None = None
+
+
+@frozen
+class Kick:
+    id: Reference | None = None
+    queue: Name | None = None
+    group: Name | None = None
+    count: Count = Count(1000)
+
+
+@frozen
+class Cancel:
+    id: Reference | None = None
+    group: Name | None = None
+    reason: Note | None = None
+
+
+@frozen
+class Edit:
+    id: Reference
+    priority: Priority | None = None
+    queue: Name | None = None
+    delay: Milliseconds | None = None
+
+
+@frozen
+class Show:
+    id: Reference
+
+
+@frozen
+class Filter:
+    """What ``list`` and ``count`` select; an empty tuple selects everything."""
+
+    state: tuple[str, ...] = ()
+    queue: tuple[Name, ...] = ()
+    type: tuple[Name, ...] = ()
+    team: tuple[Name, ...] = ()
+    agent: Name | None = None
+    group: Name | None = None
+    all: bool = False
+
+
+@frozen
+class List(Filter):
+    limit: Count = Count(50)
+    after_id: Count = Count(0)
+
+
+@frozen
+class CountItems(Filter):
+    by: str | None = None
+
+
+@frozen
+class Get:
+    id: Reference
+    what: str
+
+
+@frozen
+class Held:
+    agent: Name
+
+
+@frozen
+class Wait:
+    timeout: Milliseconds
+    ids: tuple[Reference, ...] = ()
+    group: Name | None = None
+    any: bool = False
+
+
+@frozen
+class Agents:
+    agent: Name | None = None
+
+
+@frozen
+class Queues:
+    queue: Name | None = None
+
+
+@frozen
+class Status:
+    pass
+
+
+@frozen
+class Register:
+    agent: Name
+    team: Name | None = None
+    capacity: Count | None = None
+    specialization: Note | None = None
+    slots: Count | None = None
+    labels: tuple[Name, ...] = ()
+    heartbeat: Milliseconds | None = None
+    watch: bool = False
+    takeover: bool = False
+
+
+@frozen
+class QueueSet:
+    queue: Name
+    closed: bool | None = None
+    limit: Count | None = None
+    max_length: Count | None = None
+    lease: Milliseconds | None = None
+    max_attempts: Count | None = None
+    crash_cap: Count | None = None
+    stall_after: Milliseconds | None = None
+
+
+@frozen
+class Pause:
+    queue: Name | None = None
+    all: bool = False
+    reason: Note = Note("paused")
+    hard: bool = False
+
+
+@frozen
+class Resume:
+    queue: Name | None = None
+    all: bool = False
+
+
+@frozen
+class Quiet:
+    agent: Name
+
+
+@frozen
+class Wake:
+    agent: Name
+
+
+@frozen
+class Evict:
+    agent: Name
+
+
+COMMANDS: dict[str, type] = {
+    "hello": Hello,
+    "show": Show,
+    "list": List,
+    "count": CountItems,
+    "get": Get,
+    "held": Held,
+    "wait": Wait,
+    "agents": Agents,
+    "queues": Queues,
+    "status": Status,
+    "submit": Submit,
+    "batch": Batch,
+    "claim": Claim,
+    "claim_new": ClaimNew,
+    "heartbeat": Heartbeat,
+    "progress": Progress,
+    "complete": Complete,
+    "fail": Fail,
+    "release": Release,
+    "bury": Bury,
+    "kick": Kick,
+    "cancel": Cancel,
+    "edit": Edit,
+    "register": Register,
+    "hold": Hold,
+    "queue_set": QueueSet,
+    "pause": Pause,
+    "resume": Resume,
+    "quiet": Quiet,
+    "wake": Wake,
+    "evict": Evict,
+}
+"""Every verb of the wire and the class of its command."""
+
+READS = frozenset(verb for verb, access in protocol.VERBS.items() if access == protocol.READ)
+"""Verbs that change nothing; they take no idempotency key."""
+
+
+@frozen
+class Request:
+    """One command with the verb it came under and the digest of its idempotency key, if it had one.
+
+    The digest is 16 bytes: ten of (uid, verb, key), which are the key, and six of the content, which tell a
+    repetition from another command under the same key. ``minted`` says that the client made the key up for
+    this one change; such keys are forgotten sooner than those that a user chose.
+    """
+
+    verb: str
+    command: Any
+    key: bytes | None = None
+    minted: bool = False
+
+
+# -- structuring ---------------------------------------------------------------------------------------
+
+
+def _wrong(expected: str, value: object) -> NoReturn:
+    raise ValueError(f"expected {expected}, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _integer(low: int, high: int, what: str) -> Callable[[object, object], int]:
+    def structure(value: object, _: object) -> int:
+        if type(value) is not int or not low <= value <= high:
+            _wrong(f"{what} ({low} to {high})", value)
+        return value
+
+    return structure
+
+
+def _boolean(value: object, _: object) -> bool:
+    if type(value) is not bool:
+        _wrong("true or false", value)
+    return value
+
+
+def _name(value: object, _: object) -> str:
+    if type(value) is not str or not protocol.is_name(value):
+        _wrong(f"a name (1 to {protocol.NAME_MAX} of A-Z a-z 0-9 . _ : / @ + -, not starting with -)", value)
+    return value
+
+
+def _text(value: object, _: object) -> str:
+    if type(value) is not str:
+        _wrong("text", value)
+    return value
+
+
+def _note(value: object, _: object) -> str:
+    if type(value) is not str:
+        _wrong("text", value)
+    if len(value) > protocol.NOTE_MAX or len(value.encode()) > protocol.NOTE_MAX:
+        _wrong(f"text of at most {protocol.NOTE_MAX} bytes", value)
+    return value
+
+
+def _bytes(value: object, _: object) -> bytes:
+    if type(value) is not bytes:
+        _wrong("a byte string", value)
+    return value
+
+
+def _priority(value: object, _: object) -> int:
+    if type(value) is not str or value not in protocol.PRIORITIES:
+        _wrong("one of " + ", ".join(protocol.PRIORITIES), value)
+    return protocol.PRIORITIES.index(value)
+
+
+def _reference(value: object, _: object) -> object:
+    if type(value) is int and 0 < value <= ID_MAX:
+        return value
+    if type(value) is str and protocol.is_name(value):
+        return value
+    _wrong("an item's id or ref", value)
+
+
+def _tuple_of(one: Callable[[object, object], Any]) -> Callable[[object, object], tuple[Any, ...]]:
+    def structure(value: object, _: object) -> tuple[Any, ...]:
+        if type(value) is not list:
+            _wrong("an array", value)
+        if len(value) > protocol.SUBMITS_MAX:
+            _wrong(f"an array of at most {protocol.SUBMITS_MAX}", f"{len(value)} elements")
+        return tuple([one(element, None) for element in value])
+
+    return structure
+
+
+def _optional(one: Callable[[object, object], Any]) -> Callable[[object, object], Any]:
+    def structure(value: object, target: object) -> Any:
+        return None if value is None else one(value, target)
+
+    return structure
+
+
+def _queues(value: object, _: object) -> tuple[str, ...] | None:
+    if value == "*":
+        return None
+    if type(value) is str:
+        return (_name(value, None),)
+    names = _tuple_of(_name)(value, None)
+    return names or _wrong("at least one queue", value)
+
+
+def _strict(converter: Converter) -> Converter:
+    hooks: list[tuple[Any, Callable[[object, object], Any]]] = [
+        (bool, _boolean),
+        (str, _text),
+        (Name, _name),
+        (Text, _text),
+        (Note, _note),
+        (Bytes, _bytes),
+        (Priority, _priority),
+        (Reference, _reference),
+        (Milliseconds, _integer(0, DURATION_MAX, "a duration in milliseconds")),
+        (Instant, _integer(0, INSTANT_MAX, "a time in milliseconds since the epoch")),
+        (Count, _integer(0, (1 << 31) - 1, "a number")),
+        (Percent, _integer(0, 100, "a percentage")),
+    ]
+    for target, hook in hooks:
+        converter.register_structure_hook(target, hook)
+        converter.register_structure_hook(target | None, _optional(hook))
+    many: list[tuple[Any, Callable[[object, object], Any]]] = [
+        (tuple[Name, ...], _tuple_of(_name)),
+        (tuple[str, ...], _tuple_of(_text)),
+        (tuple[Reference, ...], _tuple_of(_reference)),
+        (tuple[Reference, ...] | None, _optional(_tuple_of(_reference))),
+        (tuple[Name, ...] | None, _queues),
+    ]
+    for target, hook in many:
+        converter.register_structure_hook_func(partial(operator.eq, target), hook)
+    return converter
+
+
+_FAST = _strict(make_converter(detailed_validation=False, forbid_extra_keys=True))
+_EXACT = _strict(make_converter(detailed_validation=True, forbid_extra_keys=True))
+_STRUCTURE: dict[str, Callable[[object, Any], Any]] = {
+    verb: cast("Callable[[object, Any], Any]", _FAST.get_structure_hook(kind))
+    for verb, kind in COMMANDS.items()
+    if kind is not Batch
+}
+
+_CHOICES = {
+    "on_failure": protocol.ON_FAILURE,
+    "what": ("payload", "checkpoint", "output", "result"),
+    "by": ("state", "queue", "type", "team", "agent", "group"),
+}
+
+
+def _choose(verb: str, command: Any) -> None:
+    """Checks that need more than one argument, or a choice among words."""
+    if verb == "submit":
+        _check_submit(command)
+    elif verb == "get":
+        _one_of("what", command.what)
+    elif verb in ("list", "count"):
+        for state in command.state:
+            if state not in protocol.STATES:
+                _bad(verb, f"state: expected one of {', '.join(protocol.STATES)}, not {_shown(state)}")
+        if verb == "list" and not 1 <= command.limit <= LIST_MAX:
+            _bad(verb, f"limit: expected a number (1 to {LIST_MAX}), not {command.limit}")
+        if verb == "count" and command.by is not None:
+            _one_of("by", command.by)
+    elif verb == "claim":
+        if not 1 <= command.count <= CLAIM_MAX:
+            _bad(verb, f"count: expected a number (1 to {CLAIM_MAX}), not {command.count}")
+    elif verb in ("cancel", "kick", "wait", "pause", "resume"):
+        _check_target(verb, command)
+    elif verb == "register" and len(command.labels) > protocol.LABELS_MAX:
+        raise Refusal("too_large", f"register: {len(command.labels)} labels; the limit is {protocol.LABELS_MAX}")
+    elif verb == "hold" and not command.watch:
+        _bad(verb, "watch: must be true, with the descriptor of the process")
+
+
+def _check_submit(command: Submit) -> None:
+    if command.on_failure != "hold":
+        _one_of("on_failure", command.on_failure)
+    if command.delay is not None and command.at is not None:
+        _bad("submit", "delay and at exclude each other")
+    if len(command.after) > protocol.AFTER_MAX:
+        raise Refusal("too_large", f"submit: {len(command.after)} dependencies; the limit is {protocol.AFTER_MAX}")
+    if len(command.require) > protocol.LABELS_MAX:
+        raise Refusal("too_large", f"submit: {len(command.require)} labels; the limit is {protocol.LABELS_MAX}")
+    if command.max_attempts == 0:
+        _bad("submit", "max_attempts: expected a number from 1, not 0")
+
+
+def _check_target(verb: str, command: Any) -> None:
+    """These verbs take one kind of target, never two and never none."""
+    names = {"cancel": "id group", "kick": "id queue group", "wait": "ids group"}.get(verb, "queue all").split()
+    given = [name for name in names if getattr(command, name) not in (None, (), False)]
+    if len(given) != 1:
+        _bad(verb, f"expected one of {', '.join(names)}, not {' and '.join(given) or 'none'}")
+
+
+def _one_of(argument: str, value: str) -> None:
+    if value not in _CHOICES[argument]:
+        raise Refusal(
+            "bad_request", f"{argument}: expected one of {', '.join(_CHOICES[argument])}, not {_shown(value)}"
+        )
+
+
+def _bad(verb: str, why: str) -> NoReturn:
+    raise Refusal("bad_request", f"{verb}: {why}")
+
+
+def structure(verb: object, arguments: object, uid: int) -> Request:
+    """The request that ``[_, verb, arguments]`` makes, from a peer of this uid.
+
+    Raises:
+        Refusal: ``unknown_verb``, ``bad_request`` or ``too_large``.
+    """
+    if type(verb) is not str or verb not in COMMANDS:
+        raise Refusal("unknown_verb", f"there is no verb {_shown(verb)}")
+    if type(arguments) is not dict:
+        _bad(verb, f"arguments: expected a map, not {_shown(arguments)}")
+    key = None
+    minted = False
+    if "key" in arguments and verb not in READS:
+        digest_of = {k: v for k, v in arguments.items() if k not in ("key", "wait")}
+        key_text = arguments["key"]
+        if type(key_text) is not str or not protocol.is_name(key_text):
+            _bad(verb, f"key: expected a name, not {_shown(key_text)}")
+        arguments = {k: v for k, v in arguments.items() if k != "key"}
+        if verb == "batch":
+            return _batch(arguments, uid, key_text)
+        key = digest(uid, verb, key_text, digest_of)
+        minted = key_text.startswith(protocol.MINTED_PREFIX)
+    if verb == "batch":
+        return _batch(arguments, uid, None)
+    try:
+        command = _STRUCTURE[verb](arguments, COMMANDS[verb])
+    except Refusal:
+        raise
+    except Exception:  # the fast way says nothing useful: let the exact one say what is wrong
+        _bad(verb, _why(verb, arguments))
+    _choose(verb, command)
+    return Request(verb, command, key, minted)
+
+
+def digest(uid: int, verb: str, key: str, content: object) -> bytes:
+    """What is kept of an idempotency key; see :class:`Request`."""
+    name = blake2b(f"{uid} {verb} {key}".encode(), digest_size=10).digest()
+    return name + blake2b(cbor2.dumps(content), digest_size=6).digest()
+
+
+def _why(verb: str, arguments: object) -> str:
+    try:
+        _EXACT.structure(arguments, COMMANDS[verb])
+    except Exception as error:  # noqa: BLE001 - cattrs raises groups of whatever the hooks raised
+        reasons = transform_error(error, format_exception=_reason, path="")
+        return "; ".join(reason.replace(" @ .", ": ", 1) if " @ " in reason else reason for reason in map(_turn, reasons))
+    raise AssertionError("the exact converter took what the fast one refused")
+
+
+def _turn(reason: str) -> str:
+    """``what @ .argument`` -> ``argument: what``."""
+    what, at, where = reason.rpartition(" @ ")
+    return f"{where.lstrip('.')}: {what}" if at and where.strip(".") else (what or reason).removesuffix(" @ ")
+
+
+def _reason(error: BaseException, _: type | None) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
+    extra = getattr(error, "extra_fields", None)
+    if extra:
+        return f"unknown argument {', '.join(_shown(name) for name in sorted(extra, key=str))}"
+    return str(error)
+
+
+def _batch(arguments: Mapping[str, object], uid: int, key: str | None) -> Request:
+    unknown = set(arguments) - {"commands", "atomic"}
+    if unknown:
+        _bad("batch", f"unknown argument {', '.join(_shown(name) for name in sorted(unknown, key=str))}")
+    lines = arguments.get("commands")
+    if type(lines) is not list:
+        _bad("batch", f"commands: expected an array of [verb, arguments], not {_shown(lines)}")
+    if len(lines) > protocol.SUBMITS_MAX:
+        raise Refusal(
+            "too_large", f"batch: {len(lines)} commands; the limit is {protocol.SUBMITS_MAX}", limit=protocol.SUBMITS_MAX
+        )
+    if _boolean(arguments.get("atomic", False), None):
+        return _atomic(lines, uid, key)
+    requests: list[Request | Refusal] = []
+    for number, line in enumerate(lines):
+        try:
+            requests.append(_line(line, uid, f"{key}:{number}" if key else None))
+        except Refusal as refusal:
+            requests.append(refusal)
+    return Request("batch", Batch(tuple(requests)))
+
+
+def _line(line: object, uid: int, key: str | None) -> Request:
+    if type(line) is not list or len(line) != 2:
+        _bad("batch", f"expected [verb, arguments], not {_shown(line)}")
+    verb, arguments = line
+    if verb in ("hello", "batch", "wait"):
+        _bad("batch", f"{verb} cannot stand in a batch")
+    if key is not None and verb not in READS and type(arguments) is dict and "key" not in arguments:
+        arguments = {**arguments, "key": key}
+    request = structure(verb, arguments, uid)
+    if request.verb == "claim" and request.command.wait:
+        _bad("batch", "a claim that waits cannot stand in a batch")
+    return request
+
+
+def _atomic(lines: list[object], uid: int, key: str | None) -> Request:
+    submits = []
+    for number, line in enumerate(lines):
+        try:
+            request = _line(line, uid, None)
+            if request.verb != "submit" or request.key is not None:
+                _bad("batch", "an atomic batch holds submits without keys of their own only")
+        except Refusal as refusal:
+            raise Refusal(refusal.code, refusal.message, **{**refusal.facts, "line": number}) from None
+        submits.append(request.command)
+    if not submits:
+        _bad("batch", "an atomic batch holds at least one submit")
+    kept = None if key is None else digest(uid, "batch", key, lines)
+    minted = key is not None and key.startswith(protocol.MINTED_PREFIX)
+    return Request("batch", SubmitAll(tuple(submits)), kept, minted)
+
+
+# -- frames --------------------------------------------------------------------------------------------
+
+
+class _NoTags(dict[int, object]):
+    """A tag runs code of the decoder's choosing on input of the peer's choosing: all are refused."""
+
+    def __contains__(self, tag: object) -> bool:
+        return True
+
+    def __getitem__(self, tag: int) -> NoReturn:
+        raise ValueError(f"tag {tag} is not part of the protocol")
+
+    def get(self, tag: object, default: object = None) -> NoReturn:
+        raise ValueError(f"tag {tag} is not part of the protocol")
+
+
+_NO_TAGS = _NoTags()
+_DEPTH_MAX = 8
+
+
+def decode(body: bytes) -> tuple[int, object, object]:
+    """The id, verb and arguments of a frame's body.
+
+    Raises:
+        Refusal: ``bad_request``; fact ``id`` is the request's id where it could be read, else 0.
+    """
+    source = BytesIO(body)
+    try:
+        message = cbor2.CBORDecoder(
+            source,
+            semantic_decoders=_NO_TAGS,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            max_depth=_DEPTH_MAX,
+        ).decode()
+    except (cbor2.CBORError, ValueError, TypeError, RecursionError, OverflowError, MemoryError) as error:
+        raise Refusal("bad_request", f"the frame is not CBOR as the protocol has it: {_first_line(error)}", id=0) from None
+    if source.tell() != len(body):
+        raise Refusal("bad_request", f"{len(body) - source.tell()} bytes follow the message in its frame", id=0)
+    if type(message) is not list or len(message) != 3:
+        raise Refusal("bad_request", f"expected [id, verb, arguments], not {_shown(message)}", id=0)
+    number, verb, arguments = message
+    if type(number) is not int or not 0 <= number <= ID_MAX:
+        raise Refusal("bad_request", f"the request's id: expected a number from 0, not {_shown(number)}", id=0)
+    return number, verb, arguments
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error.__cause__ or error) or type(error).__name__
+    return text.splitlines()[0][:200]
+
+
+def encode_result(number: int, result: object) -> bytes:
+    """The frame of a reply that grants."""
+    return protocol.frame(cbor2.dumps([number, 0, result]))
+
+
+def encode_refusal(number: int, refusal: Refusal) -> bytes:
+    """The frame of a reply that refuses."""
+    return protocol.frame(cbor2.dumps([number, refusal.code, refusal.wire()]))
