@@ -1,0 +1,55 @@
+# Every target makes the virtual environment that it needs; python3 with its venv module is all that must be there.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# An environment does not survive being moved, nor its interpreter being replaced: the stamps hold both.
+HERE := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.base_prefix, *sys.version_info[:3])' 2>/dev/null)
+ifneq ($(HERE),$(shell cat $(VENV)/.made 2>/dev/null))
+STALE := stale
+endif
+
+.PHONY: check test demo benchmark format clean stale
+
+check: $(VENV)/.dev  ## what a change must pass before it is committed; under 40 seconds
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n auto --maxprocesses=8 -m 'not real and not slow'
+
+test: $(VENV)/.dev  ## all tests
+	$(BIN)/pytest -n auto --maxprocesses=8
+
+demo: $(VENV)/.run  ## a swarm at work, from nothing, in about a minute
+	@$(BIN)/python contrib/demo/demo.py
+
+benchmark: $(VENV)/.dev  ## the figures that are promised, measured here
+	@$(BIN)/python -m tests.benchmark
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made: $(STALE)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $(PYTHON) is missing or older than 3.11; install it, or say where it is: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: $(PYTHON) cannot make virtual environments; install its module: apt-get install python3-venv" >&2; exit 1; }
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@echo $(HERE) > $@
+
+$(VENV)/.run: pyproject.toml bin/swarmctl $(VENV)/.made
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml bin/swarmctl $(VENV)/.made
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.run
