@@ -1,0 +1,53 @@
+"""The journal on disk: what was appended and synced is there after any crash, or the start stops and says why.
+
+A journal is a directory of files (`files`): segments of frames, the newest of which is written to, a snapshot,
+and a lock. What the bytes mean is in `records` and in swarmsh-journal(5); bodies and chunks are opaque here.
+A journal is either read or written to, in this order::
+
+    lock = StateLock(directory)
+    lock.acquire()
+    recovery = recover(directory)
+    for chunk in recovery.chunks(): ...     # the newest snapshot
+    for batch in recovery.batches(): ...    # what came after it; the last step mends a torn tail
+    journal = Journal(directory, rotation_bytes)
+    journal.begin(recovery.end, recovery.epoch)     # or a later position in a higher epoch
+    end = journal.append(body, count)       # one write
+    journal.sync()                          # one fdatasync, in this or another thread
+    journal.mark_durable()                  # now journal.durable == end
+    journal.prepare()                       # in another thread when journal.needs_room
+    journal.idle()                          # when nothing came for a while
+    journal.close()
+
+Everything here blocks; nothing logs: facts are returned or raised (`errors`), and the caller tells them.
+
+The parts: `disk` (system calls), `errors`, `files` (names), `lock`, `scan` (one segment, torn or corrupt),
+`recovery`, `snapshot`, `writer`.
+"""
+
+from swarmshd.journal.errors import Corrupt, Full, JournalError, JournalFailed, Locked, VersionMismatch
+from swarmshd.journal.lock import StateLock
+from swarmshd.journal.recovery import BEGIN, Batch, Recovery, Torn, recover
+from swarmshd.journal.snapshot import SnapshotFacts, SnapshotWriter, read_snapshot, read_snapshot_header
+from swarmshd.journal.writer import Journal, Pruned, Sizes
+
+__all__ = [
+    "BEGIN",
+    "Batch",
+    "Corrupt",
+    "Full",
+    "Journal",
+    "JournalError",
+    "JournalFailed",
+    "Locked",
+    "Pruned",
+    "Recovery",
+    "Sizes",
+    "SnapshotFacts",
+    "SnapshotWriter",
+    "StateLock",
+    "Torn",
+    "VersionMismatch",
+    "read_snapshot",
+    "read_snapshot_header",
+    "recover",
+]

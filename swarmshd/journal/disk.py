@@ -1,0 +1,90 @@
+"""The one place where the journal touches the operating system.
+
+Everything that changes the disk goes through a `Disk`, so that a test can stand in its place, stop at any
+operation, or lose what was not synced. Calls raise `OSError` with the file's name in it.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MODE_FILE = 0o600
+MODE_DIRECTORY = 0o700
+
+ZEROES = bytes(1 << 18)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Put ``path`` into an `OSError` of a call that knows only a descriptor."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+
+
+class Disk:
+    """The real disk. The first group is the hot path: the bare system calls, without a Python frame of ours."""
+
+    pwrite = staticmethod(os.pwrite)
+    fdatasync = staticmethod(os.fdatasync)
+
+    fsync = staticmethod(os.fsync)
+    ftruncate = staticmethod(os.ftruncate)
+    close = staticmethod(os.close)
+    rename = staticmethod(os.rename)
+    unlink = staticmethod(os.unlink)
+
+    def create(self, path: Path) -> int:
+        """A new empty file, readable by its owner alone; one that is left under that name is emptied."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, MODE_FILE)
+
+    def open(self, path: Path) -> int:
+        """An existing file, to be written; with an open file description of its own."""
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def mkdir(self, path: Path) -> None:
+        """A new directory that only its owner may enter."""
+        os.mkdir(path, MODE_DIRECTORY)
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the names in a directory durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with named(path):
+                self.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def write(self, fd: int, data: bytes | memoryview, offset: int) -> None:
+        """Write all of ``data``; for everything but frames."""
+        view = memoryview(data)
+        while view:
+            written = self.pwrite(fd, view, offset)
+            if written <= 0:
+                raise OSError(errno.EIO, "nothing was written")
+            view = view[written:]
+            offset += written
+
+    def zero(self, fd: int, start: int, stop: int) -> None:
+        """Write zeroes from ``start`` up to ``stop``. Not a hole, and not merely allocated: written blocks."""
+        while start < stop:
+            step = min(stop - start, len(ZEROES))
+            self.write(fd, memoryview(ZEROES)[:step], start)
+            start += step
+
+    def read(self, path: Path, limit: int = -1) -> bytes:
+        """The bytes of a file, at most ``limit`` of them."""
+        with named(path), open(path, "rb", buffering=0) as file:
+            parts = []
+            while limit and (part := file.read(limit)):
+                parts.append(part)
+                limit -= len(part) if limit > 0 else 0
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+DISK = Disk()

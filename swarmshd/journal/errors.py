@@ -1,0 +1,67 @@
+"""What can be wrong with a journal, as exceptions. The text of each is one line for a person."""
+
+import os
+from pathlib import Path
+
+from swarmshd import records
+
+
+class JournalError(Exception):
+    """The base of every error that the journal raises beside `OSError`."""
+
+
+class Corrupt(JournalError):
+    """Bytes that were durable are damaged or missing. Nothing was changed; a person must decide."""
+
+    def __init__(self, path: Path, offset: int, why: str) -> None:
+        super().__init__(f"journal damaged: {path} at offset {offset}: {why}; run `swarmctl journal repair`")
+        self.path = path
+        self.offset = offset
+        self.why = why
+
+
+class VersionMismatch(JournalError):
+    """A file of the journal was written by a newer program. Nothing was changed."""
+
+    def __init__(self, path: Path, found: int) -> None:
+        super().__init__(
+            f"{path} is of journal format {found}, and this program reads format {records.FORMAT}; "
+            "start the newer program that wrote it"
+        )
+        self.path = path
+        self.found = found
+
+
+class Locked(JournalError):
+    """Another process holds the lock. `pid` is what the holder wrote there, 0 if nothing is readable."""
+
+    def __init__(self, pid: int, path: Path) -> None:
+        holder = f"process {pid}" if pid else "another process"
+        super().__init__(f"{path} is held by {holder}; stop that one first, or use another directory")
+        self.pid = pid
+        self.path = path
+
+
+class Full(JournalError):
+    """The disk has no room for what was to be appended. Nothing was changed, and it may be tried again."""
+
+    def __init__(self, path: Path, wanted: int) -> None:
+        super().__init__(f"no room on the disk of {path} for {wanted} more bytes; free some space there")
+        self.path = path
+        self.wanted = wanted
+
+
+class JournalFailed(JournalError):
+    """A write or a sync failed. What is on the disk is unknown until recovery, so the journal takes nothing more.
+
+    A failed sync must not be tried again: the kernel may have dropped the pages and would then report success.
+    """
+
+    def __init__(self, path: Path, operation: str, errno: int) -> None:
+        super().__init__(
+            f"the journal could not be written: {operation} of {path}: {os.strerror(errno)}; "
+            "mend the disk, then start again"
+        )
+        self.path = path
+        self.operation = operation
+        self.errno = errno
