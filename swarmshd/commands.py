@@ -41,7 +41,7 @@ Percent = NewType("Percent", int)
 """From 0 to 100."""
 Priority = NewType("Priority", int)
 """Index into PRIORITIES; on the wire its name."""
-Reference = NewType("Reference", object)
+Reference = int | str
 """How a peer names an item: its id (int) or its external ref (str)."""
 Bytes = NewType("Bytes", bytes)
 """A byte string. Text is not bytes."""
@@ -478,7 +478,7 @@ def _priority(value: object, _: object) -> int:
     return protocol.PRIORITIES.index(value)
 
 
-def _reference(value: object, _: object) -> object:
+def _reference(value: object, _: object) -> Reference:
     if type(value) is int and 0 < value <= ID_MAX:
         return value
     if type(value) is str and protocol.is_name(value):
@@ -522,7 +522,6 @@ def _strict(converter: Converter) -> Converter:
         (Note, _note),
         (Bytes, _bytes),
         (Priority, _priority),
-        (Reference, _reference),
         (Milliseconds, _integer(0, DURATION_MAX, "a duration in milliseconds")),
         (Instant, _integer(0, INSTANT_MAX, "a time in milliseconds since the epoch")),
         (Count, _integer(0, (1 << 31) - 1, "a number")),
@@ -534,6 +533,8 @@ def _strict(converter: Converter) -> Converter:
     many: list[tuple[Any, Callable[[object, object], Any]]] = [
         (tuple[Name, ...], _tuple_of(_name)),
         (tuple[str, ...], _tuple_of(_text)),
+        (Reference, _reference),
+        (Reference | None, _optional(_reference)),
         (tuple[Reference, ...], _tuple_of(_reference)),
         (tuple[Reference, ...] | None, _optional(_tuple_of(_reference))),
         (tuple[Name, ...] | None, _queues),
@@ -660,7 +661,9 @@ def _why(verb: str, arguments: object) -> str:
         _EXACT.structure(arguments, COMMANDS[verb])
     except Exception as error:  # noqa: BLE001 - cattrs raises groups of whatever the hooks raised
         reasons = transform_error(error, format_exception=_reason, path="")
-        return "; ".join(reason.replace(" @ .", ": ", 1) if " @ " in reason else reason for reason in map(_turn, reasons))
+        return "; ".join(
+            reason.replace(" @ .", ": ", 1) if " @ " in reason else reason for reason in map(_turn, reasons)
+        )
     raise AssertionError("the exact converter took what the fast one refused")
 
 
@@ -688,7 +691,9 @@ def _batch(arguments: Mapping[str, object], uid: int, key: str | None) -> Reques
         _bad("batch", f"commands: expected an array of [verb, arguments], not {_shown(lines)}")
     if len(lines) > protocol.SUBMITS_MAX:
         raise Refusal(
-            "too_large", f"batch: {len(lines)} commands; the limit is {protocol.SUBMITS_MAX}", limit=protocol.SUBMITS_MAX
+            "too_large",
+            f"batch: {len(lines)} commands; the limit is {protocol.SUBMITS_MAX}",
+            limit=protocol.SUBMITS_MAX,
         )
     if _boolean(arguments.get("atomic", False), None):
         return _atomic(lines, uid, key)
@@ -762,13 +767,15 @@ def decode(body: bytes) -> tuple[int, object, object]:
     try:
         message = cbor2.CBORDecoder(
             source,
-            semantic_decoders=_NO_TAGS,
+            semantic_decoders=cast("Any", _NO_TAGS),
             allow_indefinite=False,
             allow_duplicate_keys=False,
             max_depth=_DEPTH_MAX,
         ).decode()
     except (cbor2.CBORError, ValueError, TypeError, RecursionError, OverflowError, MemoryError) as error:
-        raise Refusal("bad_request", f"the frame is not CBOR as the protocol has it: {_first_line(error)}", id=0) from None
+        raise Refusal(
+            "bad_request", f"the frame is not CBOR as the protocol has it: {_first_line(error)}", id=0
+        ) from None
     if source.tell() != len(body):
         raise Refusal("bad_request", f"{len(body) - source.tell()} bytes follow the message in its frame", id=0)
     if type(message) is not list or len(message) != 3:

@@ -241,9 +241,9 @@ class KeysForgotten(NamedTuple):
 
 
 class CascadeSettled(NamedTuple):
-    """The dependants of the first ``count`` ended items that were to be looked at have been."""
+    """The dependants of the first ``items`` that were buried or cancelled have been looked at."""
 
-    count: int
+    items: int
 
 
 Event = Any  # one of the classes above; NamedTuple gives them no common base

@@ -1,0 +1,117 @@
+"""The reply to a change, from the facts that are kept of it and the state right after it.
+
+The same facts give the same reply when the request is repeated under its idempotency key: that is why
+replies to changes are made here and not where the change was decided.
+"""
+
+from typing import Any
+
+from swarmshd.commands import Cancel, Claim, ClaimNew, Evict, Heartbeat, Kick, Pause, QueueSet, Refusal, Resume, Submit
+from swarmshd.commands import SubmitAll
+from swarmshd.workqueue import looking
+from swarmshd.workqueue.desk import Desk, find, max_attempts
+from swarmshd.workqueue.holding import fenced_by, heartbeat_lost
+from swarmshd.workqueue.records import Queue
+from swarmshd.workqueue.submitting import in_order
+
+
+def submitted(desk: Desk, command: Submit, facts: Any) -> dict[str, Any]:
+    if facts is None:
+        return {"id": desk.tables.uniques[str(command.unique)], "created": False}
+    return {"id": facts, "created": True}
+
+
+def all_submitted(_: Desk, command: SubmitAll, facts: Any) -> dict[str, Any]:
+    """Ids stand in the order in which the items went in; replies stand in the order of the lines."""
+    numbers = [facts] if isinstance(facts, int) else facts
+    by_line = dict(zip(in_order(command.submits), numbers, strict=True))
+    return {"replies": [[0, {"id": by_line[line], "created": True}] for line in range(len(numbers))]}
+
+
+def claimed(desk: Desk, command: Claim | ClaimNew, facts: Any) -> dict[str, Any]:
+    items = []
+    for number, fence in facts:
+        item = desk.tables.items.get(number)
+        if item is not None and item.claim is not None and item.claim.fence == fence:
+            items.append(looking.claimed_view(desk, item, resumed=bool(getattr(command, "resume", False))))
+    if not items:
+        raise Refusal("lease_lost", "what this request once claimed is not held under it any more; claim again")
+    return {"items": items}
+
+
+def beaten(desk: Desk, command: Heartbeat, _: Any) -> dict[str, Any]:
+    kept, lost = heartbeat_lost(desk, command)
+    renewed = {item.id: item.claim.deadline for item in kept if item.claim is not None}
+    reply: dict[str, Any] = {"renewed": renewed, "lost": lost}
+    if desk.tables.paused_hard:
+        reply["stop"] = True
+    return reply
+
+
+def reported(desk: Desk, command: Any, facts: Any) -> dict[str, Any]:
+    """Of ``progress`` and ``hold``."""
+    item = find(desk, command.id)
+    until = facts.get("expires_at") if facts else item.claim and item.claim.deadline
+    reply: dict[str, Any] = {"id": item.id, "expires_at": until, "fenced": fenced_by(command)}
+    if desk.tables.paused_hard:
+        reply["stop"] = True
+    if desk.watch is not None:
+        reply["watching"] = desk.watch[0]
+    return reply
+
+
+def ended(desk: Desk, command: Any, facts: Any) -> dict[str, Any]:
+    """Of what ends a claim, and of ``edit`` and ``cancel`` of one item."""
+    if facts is None:
+        item = find(desk, command.id)
+        facts = {"id": item.id, "state": item.state}
+    reply = {"id": facts["id"], "state": facts["state"]}
+    if "due_at" in facts and facts["state"] == "scheduled":
+        reply["due_at"] = facts["due_at"]
+    if hasattr(command, "token"):
+        reply["fenced"] = fenced_by(command)
+    return reply
+
+
+def failed(desk: Desk, command: Any, facts: Any) -> dict[str, Any]:
+    reply = ended(desk, command, facts)
+    item = desk.tables.items.get(reply["id"])
+    if facts is not None:
+        reply["failures"] = facts["failures"]
+    if item is not None:
+        reply["attempts_max"] = max_attempts(desk, item)
+    return reply
+
+
+def kicked(desk: Desk, command: Kick, facts: Any) -> dict[str, Any]:
+    if command.id is not None:
+        return ended(desk, command, facts)
+    return {"kicked": facts["touched"] if facts else 0}
+
+
+def cancelled(desk: Desk, command: Cancel, facts: Any) -> dict[str, Any]:
+    if command.id is not None:
+        return ended(desk, command, facts)
+    number = facts["touched"] if facts else 0
+    return {"cancelled": number, "more": number >= desk.policy.batch_size}
+
+
+def of_agent(desk: Desk, command: Any, _: Any) -> dict[str, Any]:
+    """Of ``register``, ``quiet`` and ``wake``."""
+    agent = desk.tables.agents.get(command.agent)
+    if agent is None:
+        raise Refusal("not_found", f"there is no agent {command.agent}")
+    return looking.agent_view(desk, agent)
+
+
+def evicted(_: Desk, command: Evict, facts: Any) -> dict[str, Any]:
+    return {"agent": command.agent, "returned": facts.get("touched", 0) if facts else 0}
+
+
+def of_queue(desk: Desk, command: QueueSet, _: Any) -> dict[str, Any]:
+    return looking.queue_view(desk.tables.queues.get(command.queue) or Queue(command.queue))
+
+
+def paused(_: Desk, command: Pause | Resume, __: Any) -> dict[str, Any]:
+    what: dict[str, Any] = {"all": True} if command.all else {"queue": command.queue}
+    return what | {"paused": command.reason if isinstance(command, Pause) else ""}

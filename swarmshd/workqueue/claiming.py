@@ -1,0 +1,172 @@
+"""Taking items: who gets which, under which lease and token."""
+
+from collections.abc import Iterator
+
+from swarmshd import events as e
+from swarmshd.commands import Claim, ClaimNew, Refusal, Submit
+from swarmshd.workqueue.desk import Desk, agent_for, find, lease_of, room_for_agent, stall_after
+from swarmshd.workqueue.ready import Filter, Shape
+from swarmshd.workqueue.records import READY, Agent, Item
+from swarmshd.workqueue.submitting import submit
+
+
+def filter_of(desk: Desk, command: Claim) -> Filter:
+    """What the command may take, in the form under which shapes are kept."""
+    agent = desk.tables.agents.get(command.agent)
+    queues = command.queue
+    return (
+        queues if queues is None or len(queues) == 1 else tuple(sorted(set(queues))),
+        command.type if len(command.type) < 2 else tuple(sorted(set(command.type))),
+        command.team if len(command.team) < 2 else tuple(sorted(set(command.team))),
+        () if agent is None else agent.labels,
+    )
+
+
+def claim(desk: Desk, command: Claim) -> Iterator[e.Event]:
+    """Claim up to ``count`` items.
+
+    A generator: each event is applied before the next is asked for, so that each pick sees the one before. It
+    refuses before its first event or not at all.
+    """
+    agent = agent_for(desk, command.agent)
+    given = 0
+    if command.resume and agent is not None:
+        for item in list(agent.holds.values())[: command.count]:
+            yield take_again(desk, item)
+            given += 1
+    if given:
+        return
+    may_claim(desk, command, agent)
+    if command.id is not None:
+        yield take(desk, command, _this_one(desk, command, agent), agent)
+        return
+    shape = desk.ready.shape(filter_of(desk, command))
+    while given < command.count:
+        first = desk.ready.first(shape)
+        if first is None:
+            break
+        yield take(desk, command, first, agent)
+        given += 1
+        agent = desk.tables.agents[command.agent]
+        if agent.full:
+            break
+    if not given:
+        raise nothing(desk, command, shape)
+
+
+def may_claim(desk: Desk, command: Claim | ClaimNew, agent: Agent | None) -> None:
+    """Refuse an agent that may claim nothing now."""
+    if agent is None:
+        room_for_agent(desk)
+    else:
+        if agent.quiet:
+            raise Refusal("capacity", f"agent {agent.name} is quiet; `swarmctl wake {agent.name}` lets it claim again")
+        if agent.full:
+            raise Refusal("capacity", f"agent {agent.name} holds {len(agent.holds)} items, its slots; finish one first")
+    if desk.tables.paused is not None:
+        raise Refusal("empty", f"everything is paused: {desk.tables.paused}", paused=desk.tables.paused)
+
+
+def nothing(desk: Desk, command: Claim, shape: Shape) -> Refusal:
+    """Say why there is nothing, and where there is something."""
+    wanted = shape.filter[0]
+    paused = {
+        name: queue.settings["paused"]
+        for name in wanted or ()
+        if (queue := desk.tables.queues.get(name)) is not None and "paused" in queue.settings
+    }
+    if paused:
+        name, reason = next(iter(paused.items()))
+        return Refusal("empty", f"queue {name} is paused: {reason}", paused=reason)
+    where = "any queue" if wanted is None else ", ".join(wanted)
+    facts: dict[str, object] = {}
+    text = f"nothing to claim in {where}"
+    if command.wait == 0 and wanted is not None and len(desk.tables.queues) <= 100:
+        elsewhere = {q.name: len(q.items[READY]) for q in desk.tables.queues.values() if q.items[READY]}
+        matching = sum(elsewhere.pop(name, 0) for name in wanted)
+        if elsewhere:
+            facts["elsewhere"] = elsewhere
+            text += f" ({', '.join(f'{count} ready in {name}' for name, count in list(elsewhere.items())[:3])})"
+        elif matching:
+            text += f" for this agent and filter ({matching} ready there for others)"
+    return Refusal("empty", text, **facts)
+
+
+def _this_one(desk: Desk, command: Claim, agent: Agent | None) -> Item:
+    item = find(desk, command.id)
+    if item.state != READY:
+        raise Refusal("conflict", f"item {item.id} is {item.state}", state=item.state)
+    labels = () if agent is None else agent.labels
+    missing = [label for label in item.require if label not in labels]
+    if missing:
+        raise Refusal("conflict", f"item {item.id} requires {', '.join(missing)}, which agent {command.agent} has not")
+    if not item.queue.offers:
+        raise Refusal("conflict", f"item {item.id}: its queue {item.queue.name} is paused or at its limit")
+    return item
+
+
+def _watch(desk: Desk, watch: bool, agent: Agent | None) -> tuple[int, int] | None:
+    """The process that the claim stands and falls with."""
+    if watch:
+        return desk.watch
+    return None if agent is None else agent.watch
+
+
+def take(desk: Desk, command: Claim | ClaimNew, item: Item, agent: Agent | None) -> e.ItemClaimed:
+    """The event by which the agent holds the item from now on."""
+    watch = _watch(desk, command.watch, agent)
+    lease = lease_of(desk, item, command.lease)
+    until = desk.now + (lease if watch is None else max(stall_after(desk, item), lease))
+    runtime = item.option("max_runtime")
+    return e.ItemClaimed(
+        item.id,
+        command.agent,
+        desk.mint.fence(),
+        desk.mint.secret(),
+        until,
+        lease,
+        None if runtime is None else desk.now + runtime,
+        watch,
+    )
+
+
+def take_again(desk: Desk, item: Item) -> e.ItemClaimed:
+    """The same agent takes what it holds under a new token: its former process is fenced off."""
+    claim = item.claim
+    assert claim is not None
+    claim_watch = desk.watch or claim.agent.watch
+    return e.ItemClaimed(
+        item.id,
+        claim.agent.name,
+        desk.mint.fence(),
+        desk.mint.secret(),
+        desk.now + (claim.lease if claim_watch is None else max(stall_after(desk, item), claim.lease)),
+        claim.lease,
+        claim.runtime_until,
+        claim_watch,
+    )
+
+
+def claim_new(desk: Desk, command: ClaimNew) -> Iterator[e.Event]:
+    """Put an item in and hold it, in one step."""
+    agent = agent_for(desk, command.agent)
+    may_claim(desk, command, agent)
+    wish = Submit(
+        command.type,
+        command.description,
+        command.priority,
+        command.queue,
+        command.team,
+        command.payload,
+        group=command.group,
+        ref=command.ref,
+        max_runtime=command.max_runtime,
+        max_attempts=command.max_attempts,
+        agent=command.agent,
+    )
+    (submitted,) = submit(desk, wish)
+    queue = desk.tables.queues.get(command.queue)
+    if queue is not None and not queue.offers:
+        raise Refusal("empty", f"queue {queue.name} is paused or at its limit", paused=queue.settings.get("paused", ""))
+    yield submitted
+    yield take(desk, command, desk.tables.items[submitted.id], agent)

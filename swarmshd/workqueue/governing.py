@@ -1,0 +1,115 @@
+"""Agents and queues themselves: register, quiet, wake, evict, pause, resume, and the settings of a queue."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from swarmshd import events as e
+from swarmshd.commands import Evict, Pause, QueueSet, Quiet, Refusal, Register, Resume, Wake
+from swarmshd.workqueue.desk import Desk, agent_for, room_for_agent
+from swarmshd.workqueue.policy import AGENT_IDLE_KEPT
+from swarmshd.workqueue.records import Agent
+
+
+def register(desk: Desk, command: Register) -> Iterator[e.Event]:
+    """Make the agent known. A second living process under one name must say that it takes over."""
+    agent = agent_for(desk, command.agent)
+    if agent is None:
+        room_for_agent(desk)
+    elif agent.watch is not None and agent.watch != desk.watch and desk.watch is not None and not command.takeover:
+        raise Refusal(
+            "conflict",
+            f"agent {agent.name} is alive as process {agent.watch[0]}; stop it, use another name, or pass --takeover",
+            watching=agent.watch[0],
+        )
+    if agent is not None and command.takeover:
+        for item in list(agent.holds.values()):
+            yield e.ItemReturned(item.id, e.TAKEN, None, f"agent {agent.name} was taken over")
+    yield e.AgentRegistered(
+        command.agent,
+        command.team,
+        command.capacity,
+        command.specialization,
+        command.slots or None,
+        tuple(sorted(set(command.labels))),
+        command.heartbeat or None,
+        desk.watch if command.watch else None,
+    )
+
+
+def idle_agents(desk: Desk) -> list[str]:
+    """The agents that nobody misses: never registered, holding nothing, and silent for long or one too many."""
+    crowded = len(desk.tables.agents) > desk.policy.agents // 2
+    return [
+        agent.name
+        for agent in desk.tables.agents.values()
+        if not agent.registered
+        and not agent.quiet
+        and not agent.holds
+        and (crowded or agent.seen + AGENT_IDLE_KEPT < desk.now)
+    ]
+
+
+def _known(desk: Desk, name: str) -> Agent:
+    agent = desk.tables.agents.get(name)
+    if agent is None:
+        raise Refusal("not_found", f"there is no agent {name}")
+    return agent
+
+
+def quiet(desk: Desk, command: Quiet) -> list[e.Event]:
+    """The agent claims nothing more; what it holds it may finish."""
+    return [] if _known(desk, command.agent).quiet else [e.AgentQuieted(command.agent, True)]
+
+
+def wake(desk: Desk, command: Wake) -> list[e.Event]:
+    return [e.AgentQuieted(command.agent, False)] if _known(desk, command.agent).quiet else []
+
+
+def evict(desk: Desk, command: Evict) -> list[e.Event]:
+    """Take from the agent all that it holds and forget it."""
+    agent = _known(desk, command.agent)
+    happened: list[e.Event] = [
+        e.ItemReturned(item.id, e.EVICTED, None, f"agent {agent.name} was evicted") for item in agent.holds.values()
+    ]
+    happened.append(e.AgentsForgotten([agent.name]))
+    return happened
+
+
+def queue_set(desk: Desk, command: QueueSet) -> list[e.Event]:
+    """Change the settings that are named; 0 puts one back to its default."""
+    queue = desk.tables.queues.get(command.queue)
+    if queue is None and len(desk.tables.queues) >= desk.policy.queues:
+        raise Refusal("too_many_kinds", f"there are {desk.policy.queues} queues (QUEUES); use one of them")
+    before = {} if queue is None else queue.settings
+    settings = dict(before)
+    for name in ("closed", "limit", "max_length", "lease", "max_attempts", "crash_cap", "stall_after"):
+        value = getattr(command, name)
+        if value:
+            settings[name] = value
+        elif value is not None:
+            settings.pop(name, None)
+    return [] if settings == before else [e.QueueSet(command.queue, settings)]
+
+
+def pause(desk: Desk, command: Pause) -> list[e.Event]:
+    """No claims from the queue, or from any; holders may finish, unless ``hard`` asks them to stop."""
+    if command.all:
+        return [e.EverythingPaused(command.reason, command.hard)]
+    if command.hard:
+        raise Refusal("bad_request", "pause: hard goes with all")
+    return _with(desk, str(command.queue), paused=command.reason)
+
+
+def resume(desk: Desk, command: Resume) -> list[e.Event]:
+    if command.all:
+        return [] if desk.tables.paused is None else [e.EverythingPaused(None)]
+    return _with(desk, str(command.queue), paused=None)
+
+
+def _with(desk: Desk, name: str, **changed: Any) -> list[e.Event]:
+    queue = desk.tables.queues.get(name)
+    if queue is None and len(desk.tables.queues) >= desk.policy.queues:
+        raise Refusal("too_many_kinds", f"there are {desk.policy.queues} queues (QUEUES); use one of them")
+    before = {} if queue is None else queue.settings
+    settings = {key: value for key, value in {**before, **changed}.items() if value is not None}
+    return [] if settings == before else [e.QueueSet(name, settings)]

@@ -1,0 +1,226 @@
+"""Which ready item is next for a claim, without looking through them.
+
+Ready items lie in buckets, one for each (queue, type, team, required labels); within a bucket a heap orders
+them by priority, then id. A claim asks with a filter: queues, types, teams, and the labels that its agent
+has. Each distinct filter is a *shape*, and a shape keeps a heap of the buckets that it may take from, ordered
+by the bucket's first item. So a claim looks at the head of one heap, not at items and not at buckets.
+
+Heaps are corrected lazily. A bucket's heap may hold entries of items that have left; they are dropped when
+they come to the top. A shape's heap may hold a bucket under a key that is no longer its first; it is put back
+under the right one when it comes to the top. Only when a bucket's first item becomes *better* are its shapes
+told at once. Both kinds of heap are rebuilt when stale entries outnumber live ones, so memory stays bounded.
+
+The buckets of a queue that is paused or at its limit have no head: shapes drop them when they surface, and
+get them back when the queue offers again.
+"""
+
+from collections import OrderedDict
+from heapq import heapify, heappop, heappush
+
+from swarmshd.workqueue.records import READY, Item, Queue
+
+BUCKETS_MAX = 10_000
+SHAPES_MAX = 256
+_PRIORITY_SHIFT = 62
+
+Filter = tuple[tuple[str, ...] | None, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""Queues (None: all), types, teams (empty: all), and the agent's labels; each sorted."""
+
+
+def rank(item: Item) -> int:
+    """Smaller goes first: priority, then id."""
+    return item.priority << _PRIORITY_SHIFT | item.id
+
+
+class Bucket:
+    """Ready items of one kind."""
+
+    __slots__ = ("heap", "live", "queue", "require", "shapes", "team", "type")
+
+    def __init__(self, queue: Queue, kind: str, team: str | None, require: tuple[str, ...]) -> None:
+        self.queue = queue
+        self.type = kind
+        self.team = team
+        self.require = require
+        self.heap: list[tuple[int, Item]] = []
+        self.live = 0
+        self.shapes: list[Shape] = []
+
+    def head(self) -> int | None:
+        """Rank of the first item that may be claimed, or None."""
+        if not self.live or not self.queue.offers:
+            return None
+        heap = self.heap
+        while True:
+            key, item = heap[0]
+            if item.bucket is self and item.state == READY and rank(item) == key:
+                return key
+            heappop(heap)
+
+    def add(self, item: Item) -> None:
+        """Take in a ready item.
+
+        Invariant: no shape knows this bucket under a rank worse than the heap's first entry, stale or not. So
+        whoever lets go of an empty bucket must find its next item announced: an empty heap starts anew.
+        """
+        if not self.live:
+            self.heap.clear()
+        heappush(self.heap, (rank(item), item))
+        self.live += 1
+        if len(self.heap) > 2 * self.live + 64:
+            kept = {
+                key: held
+                for key, held in self.heap
+                if held.bucket is self and held.state == READY and rank(held) == key
+            }
+            self.heap = list(kept.items())
+            heapify(self.heap)
+
+
+class Shape:
+    """The buckets that one filter may take from."""
+
+    __slots__ = ("best", "filter", "heap", "waiting")
+
+    def __init__(self, wanted: Filter) -> None:
+        self.filter = wanted
+        self.heap: list[tuple[int, int, Bucket]] = []
+        self.best: dict[int, int] = {}
+        """id() of a bucket -> the key under which its one valid entry lies in the heap."""
+        self.waiting = 0
+        """Claims that wait under this shape; such a shape is not evicted."""
+
+    def matches(self, bucket: Bucket) -> bool:
+        queues, kinds, teams, labels = self.filter
+        return (
+            (queues is None or bucket.queue.name in queues)
+            and (not kinds or bucket.type in kinds)
+            and (not teams or bucket.team in teams)
+            and all(label in labels for label in bucket.require)
+        )
+
+    def offer(self, bucket: Bucket, key: int) -> bool:
+        """Put the bucket where ``key`` belongs, unless it already lies at least as far in front."""
+        best = self.best.get(id(bucket))
+        if best is not None and best <= key:
+            return False
+        self.best[id(bucket)] = key
+        heappush(self.heap, (key, id(bucket), bucket))
+        if len(self.heap) > 2 * len(self.best) + 64:
+            self.heap = [entry for entry in self.heap if self.best.get(entry[1]) == entry[0]]
+            heapify(self.heap)
+        return True
+
+    def first(self) -> tuple[int, Bucket] | None:
+        """The best bucket with the rank of its first item; the bucket stays in the heap."""
+        heap, best = self.heap, self.best
+        while heap:
+            key, number, bucket = heap[0]
+            if best.get(number) != key:
+                heappop(heap)
+                continue
+            actual = bucket.head()
+            if actual == key:
+                return key, bucket
+            heappop(heap)
+            del best[number]
+            if actual is not None:
+                self.offer(bucket, actual)
+        return None
+
+
+class ReadyIndex:
+    """All buckets and shapes."""
+
+    def __init__(self) -> None:
+        self.buckets: dict[tuple[str, str, str | None, tuple[str, ...]], Bucket] = {}
+        self.shapes: OrderedDict[Filter, Shape] = OrderedDict()
+        self.woken: set[Shape] = set()
+        """Shapes that got something better since the claims that wait were last looked at."""
+
+    def room_for(self, queue: str, kind: str, team: str | None, require: tuple[str, ...]) -> bool:
+        """Whether an item of this kind may be submitted: it fits a bucket, or one more is allowed."""
+        if (queue, kind, team, require) in self.buckets or len(self.buckets) < BUCKETS_MAX:
+            return True
+        self.prune()
+        return len(self.buckets) < BUCKETS_MAX
+
+    def prune(self) -> None:
+        """Forget buckets without items."""
+        for key, bucket in list(self.buckets.items()):
+            if not bucket.live:
+                del self.buckets[key]
+                bucket.queue.buckets.remove(bucket)
+                for shape in bucket.shapes:
+                    shape.best.pop(id(bucket), None)
+                    shape.heap = [entry for entry in shape.heap if entry[2] is not bucket]
+                    heapify(shape.heap)
+
+    def add(self, item: Item) -> None:
+        """The item became ready."""
+        key = (item.queue.name, item.type, item.team, item.require)
+        bucket = self.buckets.get(key)
+        if bucket is None or bucket.queue is not item.queue:
+            bucket = self._new_bucket(key, item.queue)
+        item.bucket = bucket
+        bucket.add(item)
+        if bucket.heap[0][1] is item and item.queue.offers:
+            self._announce(bucket, rank(item))
+
+    def _new_bucket(self, key: tuple[str, str, str | None, tuple[str, ...]], queue: Queue) -> Bucket:
+        bucket = self.buckets[key] = Bucket(queue, *key[1:])
+        queue.buckets.append(bucket)
+        bucket.shapes = [shape for shape in self.shapes.values() if shape.matches(bucket)]
+        return bucket
+
+    def _announce(self, bucket: Bucket, key: int) -> None:
+        for shape in bucket.shapes:
+            shape.offer(bucket, key)
+            if shape.waiting:
+                self.woken.add(shape)
+
+    def remove(self, item: Item) -> None:
+        """The item is ready no more; its entry goes when it comes to the top."""
+        if item.bucket is not None:
+            item.bucket.live -= 1
+            item.bucket = None
+
+    def offers_changed(self, queue: Queue) -> None:
+        """Claims are allowed in the queue again (or no longer, which the heads tell by themselves)."""
+        if queue.offers:
+            for bucket in queue.buckets:
+                key = bucket.head()
+                if key is not None:
+                    self._announce(bucket, key)
+
+    def shape(self, wanted: Filter) -> Shape:
+        """The shape of a filter, made if there is none; the least used one goes when there are too many."""
+        shape = self.shapes.get(wanted)
+        if shape is not None:
+            self.shapes.move_to_end(wanted)
+            return shape
+        shape = Shape(wanted)
+        if len(self.shapes) >= SHAPES_MAX:
+            self._evict()
+        self.shapes[wanted] = shape
+        for bucket in self.buckets.values():
+            if shape.matches(bucket):
+                bucket.shapes.append(shape)
+                key = bucket.head()
+                if key is not None:
+                    shape.offer(bucket, key)
+        return shape
+
+    def _evict(self) -> None:
+        for wanted, shape in self.shapes.items():
+            if not shape.waiting:
+                del self.shapes[wanted]
+                for bucket in self.buckets.values():
+                    if shape in bucket.shapes:
+                        bucket.shapes.remove(shape)
+                return
+
+    def first(self, shape: Shape) -> Item | None:
+        """The item that a claim of this shape gets next."""
+        found = shape.first()
+        return None if found is None else found[1].heap[0][1]

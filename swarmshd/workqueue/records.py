@@ -1,0 +1,267 @@
+"""What the queue remembers: items, claims, agents, queues, groups, and the table along which items move.
+
+These are plain records. Who may change them is settled elsewhere: only :mod:`swarmshd.workqueue.tables`
+writes their persistent fields, and only while it applies an event.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+SCHEDULED: Final = "scheduled"
+BLOCKED: Final = "blocked"
+READY: Final = "ready"
+CLAIMED: Final = "claimed"
+BURIED: Final = "buried"
+DONE: Final = "done"
+CANCELLED: Final = "cancelled"
+
+OPEN = frozenset((SCHEDULED, BLOCKED, READY, CLAIMED, BURIED))
+ENDED = frozenset((DONE, CANCELLED))
+SETTLED = frozenset((DONE, CANCELLED, BURIED))
+"""What ``wait`` waits for: nothing more will happen by itself."""
+
+MOVES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    # what happens: (from any of these, to one of these)
+    "due": (frozenset((SCHEDULED,)), frozenset((READY,))),
+    "unblock": (frozenset((BLOCKED,)), frozenset((READY, SCHEDULED))),
+    "claim": (frozenset((READY,)), frozenset((CLAIMED,))),
+    "complete": (frozenset((CLAIMED,)), frozenset((DONE,))),
+    "return": (frozenset((CLAIMED,)), frozenset((READY, SCHEDULED))),
+    "bury": (frozenset((CLAIMED,)), frozenset((BURIED,))),
+    "kick": (frozenset((BURIED, BLOCKED)), frozenset((READY,))),
+    "edit": (frozenset((READY, SCHEDULED)), frozenset((READY, SCHEDULED))),
+    "cancel": (OPEN, frozenset((CANCELLED,))),
+}
+"""Items move along this table and not otherwise; the diagram in the manual is made from it."""
+
+ITEM_OVERHEAD = 640
+"""Bytes that an item is counted with beyond its texts; measured at 200,000 queued items."""
+
+_NO_IDS: tuple[int, ...] = ()
+
+
+class Claim:
+    """Who holds an item, under which token, until when.
+
+    ``until`` is when the claim ends if nothing happens: the end of the lease, or, while the holder's process
+    is watched, the end of STALL_AFTER. ``seen`` is the holder's last own operation.
+    """
+
+    __slots__ = ("agent", "at", "fence", "lease", "runtime_until", "secret", "seen", "stalled", "uid", "until", "watch")
+
+    def __init__(
+        self,
+        agent: "Agent",
+        uid: int,
+        fence: int,
+        secret: bytes,
+        at: int,
+        until: int,
+        lease: int,
+        runtime_until: int | None,
+        watch: tuple[int, int] | None,
+    ) -> None:
+        self.agent = agent
+        self.uid = uid
+        self.fence = fence
+        self.secret = secret
+        self.at = at
+        self.until = until
+        self.lease = lease
+        self.runtime_until = runtime_until
+        self.watch = watch
+        self.seen = at
+        self.stalled = False
+
+    @property
+    def token(self) -> str:
+        """``FENCE.SECRET``, as the holder shows it."""
+        return f"{self.fence}.{self.secret.hex()}"
+
+    @property
+    def deadline(self) -> int:
+        """When the claim ends by itself."""
+        if self.runtime_until is not None and self.runtime_until < self.until:
+            return self.runtime_until
+        return self.until
+
+
+class Item:
+    """A unit of work.
+
+    ``since`` is when the item came into its state; ``due_at`` is kept only while it may still matter.
+    ``options`` has what few items have (see ItemSubmitted), ``notes`` what became of it (percent, status,
+    message, checkpoint, note, points, exit_status, reason, result, output, blocked).
+    """
+
+    __slots__ = (
+        "after",
+        "bucket",
+        "claim",
+        "claims",
+        "crashes",
+        "created_at",
+        "dependants",
+        "description",
+        "due_at",
+        "failures",
+        "id",
+        "last",
+        "notes",
+        "options",
+        "payload",
+        "pid",
+        "priority",
+        "queue",
+        "releases",
+        "require",
+        "since",
+        "state",
+        "team",
+        "type",
+        "uid",
+        "waits",
+    )
+
+    def __init__(self, number: int, queue: "Queue", kind: str, priority: int, description: str) -> None:
+        self.id = number
+        self.queue = queue
+        self.type = kind
+        self.priority = priority
+        self.description = description
+        self.state = BLOCKED
+        self.team: str | None = None
+        self.payload: bytes | None = None
+        self.require: tuple[str, ...] = ()
+        self.due_at: int | None = None
+        self.created_at = 0
+        self.since = 0
+        self.uid: int | None = None
+        self.pid: int | None = None
+        self.claims = 0
+        self.failures = 0
+        self.crashes = 0
+        self.releases = 0
+        self.after: tuple[int, ...] = _NO_IDS
+        self.waits: set[int] | None = None
+        self.dependants: list[int] | None = None
+        self.options: dict[str, Any] | None = None
+        self.notes: dict[str, Any] | None = None
+        self.claim: Claim | None = None
+        self.last: tuple[int, bytes] | None = None
+        """Token under which the item was completed: its holder may ask again."""
+        self.bucket: Any = None
+        """The ready index's; volatile."""
+
+    def option(self, name: str, default: Any = None) -> Any:
+        return default if self.options is None else self.options.get(name, default)
+
+    def note(self, name: str) -> Any:
+        return None if self.notes is None else self.notes.get(name)
+
+    def size(self) -> int:
+        """Bytes that the item is counted with."""
+        size = ITEM_OVERHEAD + len(self.description)
+        if self.payload is not None:
+            size += len(self.payload)
+        if self.notes is not None:
+            size += sum(len(value) for value in self.notes.values() if isinstance(value, (bytes, str)))
+        return size
+
+
+class Agent:
+    """Who does work. ``registered`` agents stay until evicted; others go when they hold nothing for long."""
+
+    __slots__ = (
+        "capacity",
+        "heartbeat",
+        "holds",
+        "labels",
+        "name",
+        "quiet",
+        "registered",
+        "seen",
+        "slots",
+        "specialization",
+        "team",
+        "uid",
+        "watch",
+    )
+
+    def __init__(self, name: str, uid: int | None) -> None:
+        self.name = name
+        self.uid = uid
+        self.team: str | None = None
+        self.capacity: int | None = None
+        self.specialization: str | None = None
+        self.slots: int | None = None
+        self.labels: tuple[str, ...] = ()
+        self.heartbeat: int | None = None
+        self.watch: tuple[int, int] | None = None
+        self.quiet = False
+        self.registered = False
+        self.holds: dict[int, Item] = {}
+        self.seen = 0
+        """Last operation; volatile, so that a heartbeat costs no write."""
+
+    @property
+    def full(self) -> bool:
+        """Whether its slots allow no further claim."""
+        return bool(self.slots) and len(self.holds) >= (self.slots or 0)
+
+
+QUEUE_SETTINGS = ("paused", "closed", "limit", "max_length", "lease", "max_attempts", "crash_cap", "stall_after")
+
+
+class Queue:
+    """A named set of items, with the settings that differ from the defaults."""
+
+    __slots__ = ("buckets", "items", "name", "settings")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.settings: dict[str, Any] = {}
+        self.items: dict[str, dict[int, Item]] = {
+            state: {} for state in (SCHEDULED, BLOCKED, READY, CLAIMED, BURIED, DONE, CANCELLED)
+        }
+        self.buckets: list[Any] = []
+        """The ready index's; volatile."""
+
+    @property
+    def open(self) -> int:
+        """Items that are not ended."""
+        items = self.items
+        return (
+            len(items[READY]) + len(items[CLAIMED]) + len(items[SCHEDULED]) + len(items[BLOCKED]) + len(items[BURIED])
+        )
+
+    @property
+    def offers(self) -> bool:
+        """Whether its ready items may be claimed now."""
+        if not self.settings:
+            return True
+        limit = self.settings.get("limit")
+        return "paused" not in self.settings and not (limit and len(self.items[CLAIMED]) >= limit)
+
+    @property
+    def empty(self) -> bool:
+        return not self.settings and not any(self.items.values())
+
+
+class Group:
+    """Items that were submitted under one name; ``pending`` of them are not settled yet."""
+
+    __slots__ = ("ids", "pending")
+
+    def __init__(self) -> None:
+        self.ids: dict[int, None] = {}
+        self.pending = 0
+
+
+def watch_key(watch: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if watch is None else (watch[0], watch[1])
+
+
+def chunks(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]

@@ -1,0 +1,164 @@
+"""The state as the rows of a snapshot, and back.
+
+A row is a list that CBOR can carry: its kind, then its fields by position. Fields are only ever added at the
+end. Rows come in an order in which each refers only to what came before it: the state as a whole, queues,
+agents, items by id, the order in which ended items ended, idempotency keys.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from sys import intern
+from typing import TYPE_CHECKING, Any
+
+from swarmshd.workqueue.records import CLAIMED, ENDED, SETTLED, Claim, Item, watch_key
+
+if TYPE_CHECKING:
+    from swarmshd.workqueue.tables import Tables
+
+STATE, QUEUE, AGENT, ITEM, ENDED_ORDER, KEY = range(6)
+
+
+def rows_of(tables: "Tables") -> Iterator[list[Any]]:
+    """Every row, in an order that :func:`restore_row` can take."""
+    t = tables
+    yield [
+        STATE, t.position, t.time, t.epoch, t.boot, t.ids_end, t.fences_end, t.positions_end,
+        t.next_id, t.next_fence, t.paused, t.paused_hard, list(t.cascade),
+    ]  # fmt: skip
+    for queue in t.queues.values():
+        yield [QUEUE, queue.name, queue.settings]
+    for a in t.agents.values():
+        yield [
+            AGENT, a.name, a.uid, a.team, a.capacity, a.specialization, a.slots, a.labels, a.heartbeat, a.watch,
+            a.quiet, a.registered, a.seen,
+        ]  # fmt: skip
+    for number in t.after(0):
+        yield _item_row(t.items[number])
+    ended = list(t.ended)
+    for start in range(0, len(ended), 1000):
+        yield [ENDED_ORDER, ended[start : start + 1000]]
+    for minted, order in enumerate(t.key_order):
+        for at, key in order:
+            kept = t.keys.get(key)
+            if kept is not None:
+                yield [KEY, key, bool(minted), at, *kept]
+
+
+def _item_row(item: Item) -> list[Any]:
+    claim = item.claim
+    held = None
+    if claim is not None:
+        held = [
+            claim.agent.name, claim.uid, claim.fence, claim.secret, claim.at, claim.until, claim.lease,
+            claim.runtime_until, claim.watch, claim.seen, claim.stalled,
+        ]  # fmt: skip
+    return [
+        ITEM, item.id, item.queue.name, item.type, item.priority, item.description, item.state, item.created_at,
+        item.since, item.uid, item.pid, item.team, item.payload, item.require, item.due_at,
+        (item.claims, item.failures, item.crashes, item.releases), item.after,
+        None if item.waits is None else sorted(item.waits), item.dependants, item.options, item.notes, held, item.last,
+    ]  # fmt: skip
+
+
+def restore_row(tables: "Tables", row: Sequence[Any]) -> None:
+    """Put one row back. ValueError if a later program wrote it."""
+    kind = row[0]
+    if kind == ITEM:
+        _restore_item(tables, row)
+    elif kind in _RESTORE:
+        _RESTORE[kind](tables, row)
+    else:
+        raise ValueError(f"snapshot row of kind {kind}")
+
+
+def _restore_item(tables: "Tables", row: Sequence[Any]) -> None:
+    (
+        _, number, queue_name, kind, priority, description, state, created_at, since, uid, pid, team, payload,
+        require, due_at, counts, after, waits, dependants, options, notes, held, last,
+    ) = row  # fmt: skip
+    queue = tables.queues.get(queue_name) or tables.queue(queue_name)
+    item = Item(number, queue, intern(kind), priority, description)
+    item.state = state = intern(state)
+    item.created_at, item.since = created_at, created_at if since == created_at else since
+    item.uid, item.pid = uid, pid
+    if team is not None:
+        item.team = intern(team)
+    item.payload = payload
+    if require:
+        item.require = tuple(map(intern, require))
+    item.due_at = due_at
+    item.claims, item.failures, item.crashes, item.releases = counts
+    if after:
+        item.after = tuple(after)
+    if waits is not None:
+        item.waits = set(waits)
+    item.dependants = dependants
+    item.notes = notes
+    if last is not None:
+        item.last = (last[0], last[1])
+    if options is not None:
+        item.options = options
+        tables.index_options(item, options, pending=state not in SETTLED, unique=state not in ENDED)
+    tables.items[number] = item
+    tables.order.append(number)
+    queue.items[state][number] = item
+    size = item.size()
+    tables.bytes += size
+    if state in ENDED:
+        tables.ended_bytes += size
+    else:
+        tables.open[number] = item
+    if state == CLAIMED:
+        _restore_claim(tables, item, held)
+    if tables.listener is not None:
+        tables.listener.item_moved(item, None)
+
+
+def _restore_claim(tables: "Tables", item: Item, held: Sequence[Any]) -> None:
+    name, uid, fence, secret, at, until, lease, runtime_until, watch, seen, stalled = held
+    agent = tables.agents[name]
+    watched = watch_key(watch)
+    claim = item.claim = Claim(agent, uid, fence, secret, at, until, lease, runtime_until, watched)
+    claim.seen, claim.stalled = seen, stalled
+    agent.holds[item.id] = item
+    if watched is not None:
+        tables.watched.setdefault(watched, {})[item.id] = None
+
+
+def _restore_state(tables: "Tables", row: Sequence[Any]) -> None:
+    t = tables
+    (
+        t.position, t.time, t.epoch, t.boot, t.ids_end, t.fences_end, t.positions_end, t.next_id, t.next_fence,
+        t.paused, t.paused_hard, cascade,
+    ) = row[1:]  # fmt: skip
+    t.cascade.extend(cascade)
+
+
+def _restore_queue(tables: "Tables", row: Sequence[Any]) -> None:
+    tables.queue(row[1]).settings = row[2]
+
+
+def _restore_agent(tables: "Tables", row: Sequence[Any]) -> None:
+    (name, uid, team, capacity, specialization, slots, labels, heartbeat, watch, quiet, registered, seen) = row[1:]
+    agent = tables.agent(name, uid)
+    agent.team, agent.capacity, agent.specialization, agent.slots = team, capacity, specialization, slots
+    agent.labels, agent.heartbeat, agent.watch = tuple(map(intern, labels)), heartbeat, watch_key(watch)
+    agent.quiet, agent.registered, agent.seen = quiet, registered, seen
+
+
+def _restore_ended(tables: "Tables", row: Sequence[Any]) -> None:
+    tables.ended.extend(row[1])
+
+
+def _restore_key(tables: "Tables", row: Sequence[Any]) -> None:
+    _, key, minted, at, content, facts = row
+    tables.keys[key] = (content, facts)
+    tables.key_order[minted].append((at, key))
+
+
+_RESTORE: dict[int, Callable[["Tables", Sequence[Any]], None]] = {
+    STATE: _restore_state,
+    QUEUE: _restore_queue,
+    AGENT: _restore_agent,
+    ENDED_ORDER: _restore_ended,
+    KEY: _restore_key,
+}
