@@ -27,8 +27,8 @@ FILE_MAX = 1 << 20
 
 PREFIX = "SWARMSH_"
 
-NOT_SETTINGS = frozenset({"AGENT", "ATTEMPT", "CHECKPOINT", "FENCE", "ITEM", "KEY", "QUEUE", "SOCKET", "TOKEN", "TYPE"})
-"""What ``swarmctl`` reads from the environment or sets in it, under the same prefix."""
+NOT_SETTINGS = frozenset("AGENT ATTEMPT BOOT_ID CHECKPOINT FENCE ITEM KEY QUEUE SOCKET TOKEN TYPE".split())
+"""What ``swarmctl`` and ``liveness`` read from the environment under the same prefix, or ``swarmctl`` sets in it."""
 
 FRAME_OVERHEAD = 16 << 10
 """Bytes that a frame needs beside the large fields: names, notes, numbers."""
