@@ -5,9 +5,10 @@ Zeroes are never valid, since a segment is zeroed before it is used: every recor
 checks magic, then version, then length against bounds, then CRC, and says what was wrong by raising `Unsound`
 or, for a version that only a newer program knows, `UnknownFormat`.
 
-A *position* counts events over the life of a journal. Ranges are half open: a batch of ``count`` events at
-``first`` holds the positions from ``first`` up to, not including, ``first + count``, which is its *end*. A
-durable position states that every position below it is on the disk.
+A *position* counts the events over the life of a journal: position 0 is before the first one, and the event that
+leads to position 7 has number 7. A batch of ``count`` events that starts at position ``start`` ends at ``start +
+count``. A durable position states that every event up to it is on the disk; the snapshot of a position holds the
+state after all of them.
 
 Segment
     One sector of 512 bytes: the header. Then frames.
@@ -46,11 +47,11 @@ WORD = Struct(">I")
 assert WORD.size == 4
 
 SEGMENT_MAGIC = b"SWARMJRN"
-SEGMENT_HEADER = Struct(">8sIIQQQQ460x")  # magic, format, salt, epoch, first, previous, created; a CRC follows
+SEGMENT_HEADER = Struct(">8sIIQQQQ460x")  # magic, format, salt, epoch, start, previous, created; a CRC follows
 assert SEGMENT_HEADER.size + WORD.size == SECTOR
 
 FRAME_MAGIC = b"SwB\xa7"
-FRAME_HEADER = Struct(">4sIBBHIQQI")  # magic, salt, version, kind, zero, length, first, durable, count; a CRC follows
+FRAME_HEADER = Struct(">4sIBBHIQQI")  # magic, salt, version, kind, zero, length, start, durable, count; a CRC follows
 FRAME_CHECKED = FRAME_HEADER.size
 FRAME_HEADER_SIZE = FRAME_CHECKED + WORD.size
 assert FRAME_HEADER_SIZE == 40
@@ -89,13 +90,13 @@ class UnknownFormat(Exception):
 class SegmentHeader(NamedTuple):
     """The first sector of a segment.
 
-    `first` is the position of its first event, `previous` the end of the segment before it (0 if there is
-    none: the journal begins here), `created` milliseconds since the epoch of the clock.
+    `start` is the position before its first event, `previous` the one at which the segment before it ended (0 if
+    there is none: the journal begins here), `created` milliseconds since the epoch of the clock.
     """
 
     salt: int
     epoch: int
-    first: int
+    start: int
     previous: int
     created: int
 
@@ -105,7 +106,7 @@ class FrameHeader(NamedTuple):
 
     kind: int
     length: int
-    first: int
+    start: int
     durable: int
     event_count: int
     crc: int
@@ -113,13 +114,13 @@ class FrameHeader(NamedTuple):
     @property
     def end(self) -> int:
         """The position after the frame's last event."""
-        return self.first + self.event_count
+        return self.start + self.event_count
 
 
 class SnapshotHeader(NamedTuple):
     """What a snapshot states of itself.
 
-    It holds the state after every event below `position`. `program_format` is the number of the rows' own
+    It holds the state after every event up to `position`. `program_format` is the number of the rows' own
     format, which the journal does not read.
     """
 
@@ -136,7 +137,7 @@ class SnapshotHeader(NamedTuple):
 def pack_segment_header(header: SegmentHeader) -> bytes:
     """The 512 bytes that open a segment."""
     head = SEGMENT_HEADER.pack(
-        SEGMENT_MAGIC, FORMAT, header.salt, header.epoch, header.first, header.previous, header.created
+        SEGMENT_MAGIC, FORMAT, header.salt, header.epoch, header.start, header.previous, header.created
     )
     return head + WORD.pack(crc32(head))
 
@@ -150,14 +151,14 @@ def unpack_segment_header(data: bytes) -> SegmentHeader:
     """
     if len(data) < SECTOR:
         raise Unsound("the segment header is cut short")
-    magic, version, salt, epoch, first, previous, created = SEGMENT_HEADER.unpack_from(data)
+    magic, version, salt, epoch, start, previous, created = SEGMENT_HEADER.unpack_from(data)
     if magic != SEGMENT_MAGIC:
         raise Unsound("this is no segment: its first 8 bytes are wrong")
     if version > FORMAT:
         raise UnknownFormat(version)
     if WORD.unpack_from(data, SECTOR - WORD.size)[0] != crc32(memoryview(data)[: SECTOR - WORD.size]):
         raise Unsound("the CRC of the segment header does not match")
-    return SegmentHeader(salt, epoch, first, previous, created)
+    return SegmentHeader(salt, epoch, start, previous, created)
 
 
 # --- frames ------------------------------------------------------------------------------------------------
@@ -175,10 +176,10 @@ def frame_size(length: int) -> int:
     return size + -size % ALIGNMENT
 
 
-def pack_frame(kind: int, body: bytes, count: int, first: int, durable: int, salt: int) -> bytes:
+def pack_frame(kind: int, body: bytes, count: int, start: int, durable: int, salt: int) -> bytes:
     """A whole frame, ready to be written at a place that `frame_offset` gave."""
     length = len(body)
-    head = FRAME_HEADER.pack(FRAME_MAGIC, salt, FORMAT, kind, 0, length, first, durable, count)
+    head = FRAME_HEADER.pack(FRAME_MAGIC, salt, FORMAT, kind, 0, length, start, durable, count)
     crc = crc32(head, salt)
     return b"".join((head, WORD.pack(crc), body, WORD.pack(crc32(body, crc)), _PADDING[-(length + WORD.size) % 8]))
 
@@ -192,7 +193,7 @@ def unpack_frame_header(data: bytes, offset: int, salt: int) -> FrameHeader:
     """
     if len(data) - offset < FRAME_HEADER_SIZE:
         raise Unsound("the frame header is cut short")
-    magic, _salt, version, kind, _zero, length, first, durable, count = FRAME_HEADER.unpack_from(data, offset)
+    magic, _salt, version, kind, _zero, length, start, durable, count = FRAME_HEADER.unpack_from(data, offset)
     if magic != FRAME_MAGIC:
         raise Unsound("there is no frame header where one must be")
     crc: int = WORD.unpack_from(data, offset + FRAME_CHECKED)[0]
@@ -205,7 +206,7 @@ def unpack_frame_header(data: bytes, offset: int, salt: int) -> FrameHeader:
         raise Unsound("the CRC of the frame header does not match")
     if not BATCH <= kind <= SEAL:
         raise Unsound(f"the frame header states an unknown kind, {kind}")
-    return FrameHeader(kind, length, first, durable, count, crc)
+    return FrameHeader(kind, length, start, durable, count, crc)
 
 
 def body_is_sound(data: memoryview, offset: int, header: FrameHeader) -> bool:

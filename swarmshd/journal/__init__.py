@@ -10,7 +10,7 @@ A journal is either read or written to, in this order::
     for chunk in recovery.chunks(): ...     # the newest snapshot
     for batch in recovery.batches(): ...    # what came after it; the last step mends a torn tail
     journal = Journal(directory, rotation_bytes)
-    journal.begin(recovery.end, recovery.epoch)     # or a later position in a higher epoch
+    journal.begin(recovery.position, recovery.epoch)     # or a later position in a higher epoch
     end = journal.append(body, count)       # one write
     journal.sync()                          # one fdatasync, in this or another thread
     journal.mark_durable()                  # now journal.durable == end
@@ -26,12 +26,11 @@ The parts: `disk` (system calls), `errors`, `files` (names), `lock`, `scan` (one
 
 from swarmshd.journal.errors import Corrupt, Full, JournalError, JournalFailed, Locked, VersionMismatch
 from swarmshd.journal.lock import StateLock
-from swarmshd.journal.recovery import BEGIN, Batch, Recovery, Torn, recover
+from swarmshd.journal.recovery import Batch, Recovery, Torn, recover
 from swarmshd.journal.snapshot import SnapshotFacts, SnapshotWriter, read_snapshot, read_snapshot_header
 from swarmshd.journal.writer import Journal, Pruned, Sizes
 
 __all__ = [
-    "BEGIN",
     "Batch",
     "Corrupt",
     "Full",

@@ -1,10 +1,10 @@
 """Names and places of the files of a journal, and making a directory and a file durable.
 
-    segment-POSITION            frames from that position on; the one with the highest position is written to
-    snapshot-POSITION           the state after every event below that position
-    segment-POSITION.torn-OFFSET   evidence: what was cut from that segment at that offset
-    NAME.tmp                    unfinished; means nothing and is removed
-    lock, fold.lock             held by the daemon and by a fold
+    segment-POSITION                what happened after that position, in frames; the newest is written to
+    snapshot-POSITION               the state at that position
+    segment-POSITION.torn-OFFSET    evidence: what was cut from that segment at that offset
+    NAME.tmp                        unfinished; means nothing and is removed
+    lock, fold.lock                 held by the daemon and by a fold
 
 POSITION has 20 digits, so that names sort as their numbers do.
 """
@@ -34,9 +34,9 @@ class Listing(NamedTuple):
     temporaries: list[Path]
 
 
-def segment_path(directory: Path, first: int) -> Path:
-    """Where the segment lies whose first event has the position ``first``."""
-    return directory / f"segment-{first:020}"
+def segment_path(directory: Path, start: int) -> Path:
+    """Where the segment lies that starts at position ``start``."""
+    return directory / f"segment-{start:020}"
 
 
 def snapshot_path(directory: Path, position: int) -> Path:
@@ -98,8 +98,8 @@ def discard(disk: Disk, path: Path) -> None:
         disk.unlink(path.with_name(path.name + TEMPORARY))
 
 
-def read_segment_header(disk: Disk, path: Path, first: int) -> records.SegmentHeader:
-    """The header of the segment at ``path``, whose name says that it begins at ``first``.
+def read_segment_header(disk: Disk, path: Path, start: int) -> records.SegmentHeader:
+    """The header of the segment at ``path``, whose name says that it starts at ``start``.
 
     Raises:
         Corrupt: it is damaged. A segment gets its name only when its header is durable.
@@ -111,13 +111,13 @@ def read_segment_header(disk: Disk, path: Path, first: int) -> records.SegmentHe
         raise Corrupt(path, 0, str(unsound)) from None
     except records.UnknownFormat as unknown:
         raise VersionMismatch(path, unknown.found) from None
-    if header.first != first:
-        raise Corrupt(path, 0, f"its name says that it begins at {first}, its header says {header.first}")
+    if header.start != start:
+        raise Corrupt(path, 0, f"its name says that it starts at position {start}, its header says {header.start}")
     return header
 
 
 def sealed_end(path: Path, salt: int) -> int | None:
-    """The end of a segment whose last bytes are its seal; None if they are not, and so it may still be written to."""
+    """Where a segment ends, if its last bytes are its seal; None if they are not, as in the one that is written to."""
     with named(path), path.open("rb") as file:
         size = file.seek(0, 2)
         if size < records.SECTOR + SEAL_SIZE or size % records.ALIGNMENT:

@@ -22,14 +22,11 @@ from swarmshd.journal.errors import Corrupt, VersionMismatch
 from swarmshd.journal.scan import Scan
 from swarmshd.journal.snapshot import read_snapshot, read_snapshot_header
 
-BEGIN = 1
-"""The position of the first event of a journal."""
-
 
 class Batch(NamedTuple):
-    """The events of one round, as they were appended."""
+    """The events of one round, as they were appended after `position`."""
 
-    first_position: int
+    position: int
     event_count: int
     epoch: int
     body: bytes
@@ -58,7 +55,7 @@ class Recovery:
         created: there was no journal at all.
         snapshot: the header of the newest snapshot; None if there is none.
     Attributes, after the last of `batches`:
-        end: the position that the next event may have.
+        position: that of the last event.
         epoch: the epoch of the last segment; 0 if there is none.
         clean: the last thing written says that everything was durable, so nothing can be missing.
         torn: the torn tail, if there was one.
@@ -74,14 +71,14 @@ class Recovery:
         if self._found.snapshots:
             self._snapshot_path = self._found.snapshots[-1][1]
             self.snapshot = read_snapshot_header(self._snapshot_path)
-        every = [Segment(path, files.read_segment_header(disk, path, first)) for first, path in self._found.segments]
+        every = [Segment(path, files.read_segment_header(disk, path, start)) for start, path in self._found.segments]
         if not every and not self.created:
             raise Corrupt(
                 files.segment_path(directory, self.snapshot_position), 0, "there is a snapshot, but no segment at all"
             )
         self._last = every[-1] if every else None
         self._segments = self._wanted(every, upto)
-        self._end = self.snapshot_position or BEGIN
+        self._position = self.snapshot_position
         self.epoch = self.snapshot.epoch if self.snapshot else 0
         self._scan: Scan | None = None
         self._torn: Torn | None = None
@@ -93,10 +90,15 @@ class Recovery:
         return self.snapshot.position if self.snapshot else 0
 
     @property
-    def end(self) -> int:
-        """The position that the next event may have."""
+    def segments(self) -> int:
+        """How many segments hold something that the snapshot does not, or are open to be written to."""
+        return len(self._segments)
+
+    @property
+    def position(self) -> int:
+        """The position of the last event; 0 if there was none."""
         self._need_done()
-        return self._end
+        return self._position
 
     @property
     def clean(self) -> bool:
@@ -148,7 +150,7 @@ class Recovery:
             self._scan = scan = Scan(self._disk.read(segment.path), segment.header)
             yield from self._read(segment, scan)
             self._check_end(segment, scan)
-            self._end = scan.position
+            self._position = scan.position
             self.epoch = segment.header.epoch
         self._done = True
         if self._mend:
@@ -159,12 +161,14 @@ class Recovery:
         path, header = segment
         if number == 0:
             if header.previous > self.snapshot_position:
-                known = f"of the snapshot, {self.snapshot_position}" if self.snapshot else "of the first event"
-                raise Corrupt(path, 0, f"the events between the position {known}, and {header.previous} are missing")
-        elif header.previous != self._end:
-            raise Corrupt(path, 0, f"the events from position {self._end} up to {header.previous} are missing")
-        elif header.epoch < self.epoch or (header.first > header.previous and header.epoch == self.epoch):
-            raise Corrupt(path, 0, f"epoch {header.epoch} at position {header.first} cannot follow epoch {self.epoch}")
+                known = self.snapshot_position
+                raise Corrupt(path, 0, f"the events after position {known} and up to {header.previous} are missing")
+        elif header.previous != self._position:
+            raise Corrupt(
+                path, 0, f"the events after position {self._position} and up to {header.previous} are missing"
+            )
+        elif header.epoch < self.epoch or (header.start > header.previous and header.epoch == self.epoch):
+            raise Corrupt(path, 0, f"epoch {header.epoch} at position {header.start} cannot follow epoch {self.epoch}")
 
     def _read(self, segment: Segment, scan: Scan) -> Iterator[Batch]:
         data, epoch, covered = scan.data, segment.header.epoch, self.snapshot_position
@@ -172,10 +176,10 @@ class Recovery:
             for offset, frame in scan:
                 if frame.kind != records.BATCH or frame.end <= covered:
                     continue
-                if frame.first < covered:
+                if frame.start < covered:
                     raise Corrupt(segment.path, offset, f"the snapshot of position {covered} ends inside this batch")
                 start = offset + records.FRAME_HEADER_SIZE
-                yield Batch(frame.first, frame.event_count, epoch, data[start : start + frame.length])
+                yield Batch(frame.start, frame.event_count, epoch, data[start : start + frame.length])
         except records.UnknownFormat as unknown:
             raise VersionMismatch(segment.path, unknown.found) from None
 
@@ -211,7 +215,7 @@ class Recovery:
                 disk.fsync(fd)  # what was read may not have been durable, and the seal is to say that it is
                 stop = scan.stop
                 if not scan.sealed:
-                    seal = records.pack_frame(records.SEAL, b"", 0, self._end, self._end, scan.salt)
+                    seal = records.pack_frame(records.SEAL, b"", 0, self._position, self._position, scan.salt)
                     disk.write(fd, seal, scan.offset)
                     stop = scan.offset + len(seal)
                 if stop != len(scan.data) or not scan.sealed:

@@ -36,7 +36,7 @@ class Damage(NamedTuple):
 class Scan:
     """The frames of one segment, from its bytes. Iterate it once; then its attributes hold what was found.
 
-    `position` is the end of the last sound frame, `last` its header, `stop` the byte after it, `offset` where the
+    `position` is where the last sound frame ends, `last` its header, `stop` the byte after it, `offset` where the
     next one belongs; `damage` says why it stopped before the zeroes, if it did.
     """
 
@@ -45,7 +45,7 @@ class Scan:
     def __init__(self, data: bytes, header: records.SegmentHeader) -> None:
         self.data = data
         self.salt = header.salt
-        self.position = header.first
+        self.position = header.start
         self.offset = self.stop = records.SECTOR
         self.last: records.FrameHeader | None = None
         self.damage: Damage | None = None
@@ -77,8 +77,8 @@ class Scan:
             except records.Unsound as unsound:
                 self.damage = self._unsound(str(unsound))
                 return
-            if header.first != self.position:
-                why = f"a frame begins at position {header.first} where {self.position} must follow"
+            if header.start != self.position:
+                why = f"a frame starts at position {header.start} where {self.position} must follow"
                 self.damage = Damage(at, why, len(data), certain=True)
                 return
             stop = at + records.frame_size(header.length)
@@ -120,7 +120,7 @@ class Scan:
         found = records.find_frame(self.data, damage.resume, self.salt)
         while found is not None:
             at, header = found
-            end = header.first if end is None else end
+            end = header.start if end is None else end
             if header.durable > self.position or header.durable >= end:
                 return True
             found = records.find_frame(self.data, at + records.ALIGNMENT, self.salt)

@@ -25,7 +25,7 @@ class SnapshotWriter:
     """Writes the snapshot of one position: `add` chunks, then `finish`; or `abort`, which leaves nothing.
 
     Args:
-        position: the snapshot holds the state after every event below it.
+        position: the snapshot holds the state after every event up to it.
         epoch: the epoch of the last of these events.
         program_format: the number of the rows' own format.
         salt: random; with `created`, milliseconds of the clock, it tells this snapshot from any other.

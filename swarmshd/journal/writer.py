@@ -15,7 +15,6 @@ Any failed write or sync is final (`JournalFailed`), except that zeroing ahead w
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -58,21 +57,16 @@ class Pruned(NamedTuple):
     bytes: int
 
 
-def milliseconds() -> int:
-    """The wall clock, for the creation date in a segment's header, which nothing depends on."""
-    return time.time_ns() // 1_000_000
-
-
 class Journal:
     """The writing end of the journal in a directory; `begin` before anything else.
 
-    Positions count events. `end` is the position of the next event, `durable` the one below which all is on the
-    disk as far as `mark_durable` was told. One thread appends; `sync` or `idle` may run in another while the first
-    leaves the journal alone; `prepare` may run in another at any time.
+    `end` is the position of the last event, `durable` the one up to which all is on the disk as far as
+    `mark_durable` was told. One thread appends; `sync` or `idle` may run in another while the first leaves the
+    journal alone; `prepare` may run in another at any time.
 
     Args:
         rotation_bytes: a segment that is larger is sealed and followed by a new one.
-        clock: milliseconds since the epoch, for segment headers.
+        clock: milliseconds since the epoch, for the date in a segment's header, which nothing depends on.
         random: gives that many random bytes, for salts.
     """
 
@@ -84,7 +78,6 @@ class Journal:
         "_epoch",
         "_failed",
         "_fd",
-        "_first",
         "_growing",
         "_path",
         "_random",
@@ -92,6 +85,7 @@ class Journal:
         "_rotate_at",
         "_rotation_bytes",
         "_salt",
+        "_start",
         "_stated",
         "_synced",
         "durable",
@@ -103,7 +97,7 @@ class Journal:
         directory: Path,
         rotation_bytes: int = 100 << 20,
         *,
-        clock: Callable[[], int] = milliseconds,
+        clock: Callable[[], int] = int,
         random: Callable[[int], bytes] = os.urandom,
         disk: Disk = DISK,
     ) -> None:
@@ -118,15 +112,15 @@ class Journal:
         self._path = directory
         self.end = self.durable = self._synced = 0
         self._stated = -1
-        self._at = self._room = self._rotate_at = self._salt = self._epoch = self._first = 0
+        self._at = self._room = self._rotate_at = self._salt = self._epoch = self._start = 0
 
     # --- segments
 
-    def begin(self, first_position: int, epoch: int) -> None:
-        """Create the segment that the next event goes to; after `recover`, which sealed the one before.
+    def begin(self, position: int, epoch: int) -> None:
+        """Create the segment that the next events go to; after `recover`, which sealed the one before.
 
         Args:
-            first_position: the recovered end; or, in a higher epoch, a later position.
+            position: the recovered one; or, in a higher epoch, a later one.
             epoch: the recovered one or a higher one.
 
         Raises:
@@ -137,36 +131,36 @@ class Journal:
         if self._fd >= 0 or self._failed is not None:
             raise RuntimeError("a journal begins once")
         files.make_directory(self._disk, self._directory)
-        previous = self._previous(first_position, epoch)
+        previous = self._previous(position, epoch)
         self._epoch = epoch
-        path, salt, fd = self._draft(first_position, previous)
+        path, salt, fd = self._draft(position, previous)
         try:
             files.adopt(self._disk, path)
         except OSError:
             self._disk.close(fd)
             files.discard(self._disk, path)
             raise
-        self._use(path, salt, fd, first_position)
+        self._use(path, salt, fd, position)
 
-    def _previous(self, first: int, epoch: int) -> int:
-        """The end of the newest segment, that a new one is to name; an empty one of the same position is replaced."""
+    def _previous(self, start: int, epoch: int) -> int:
+        """Where the newest segment ends, which a new one is to name; an empty one of the same position is replaced."""
         segments = files.listing(self._directory).segments
         if not segments:
             return 0
-        position, path = segments[-1]
-        header = files.read_segment_header(self._disk, path, position)
+        name, path = segments[-1]
+        header = files.read_segment_header(self._disk, path, name)
         end = files.sealed_end(path, header.salt)
         if end is None:
             raise RuntimeError(f"{path} is not sealed: recover the journal first")
-        if first < end or epoch < header.epoch or (first > end and epoch == header.epoch):
-            raise ValueError(f"position {first}, epoch {epoch} cannot follow position {end}, epoch {header.epoch}")
-        return header.previous if position == first else end
+        if start < end or epoch < header.epoch or (start > end and epoch == header.epoch):
+            raise ValueError(f"position {start}, epoch {epoch} cannot follow position {end}, epoch {header.epoch}")
+        return header.previous if name == start else end
 
-    def _draft(self, first: int, previous: int) -> tuple[Path, int, int]:
+    def _draft(self, start: int, previous: int) -> tuple[Path, int, int]:
         """A new segment under its temporary name: its path, salt and descriptor."""
-        path = files.segment_path(self._directory, first)
+        path = files.segment_path(self._directory, start)
         salt = int.from_bytes(self._random(4), "big") | 1
-        head = records.pack_segment_header(records.SegmentHeader(salt, self._epoch, first, previous, self._clock()))
+        head = records.pack_segment_header(records.SegmentHeader(salt, self._epoch, start, previous, self._clock()))
 
         def fill(fd: int) -> None:
             self._disk.write(fd, head, 0)
@@ -179,9 +173,9 @@ class Journal:
                 raise Full(path, FIRST_ROOM) from None
             raise
 
-    def _use(self, path: Path, salt: int, fd: int, first: int) -> None:
-        self._path, self._salt, self._fd, self._first = path, salt, fd, first
-        self.end = self.durable = self._synced = first
+    def _use(self, path: Path, salt: int, fd: int, start: int) -> None:
+        self._path, self._salt, self._fd, self._start = path, salt, fd, start
+        self.end = self.durable = self._synced = start
         self._stated = -1
         self._at = records.SECTOR
         self._room = FIRST_ROOM
@@ -266,7 +260,7 @@ class Journal:
         """Make durable what was appended before the call.
 
         Returns:
-            the position below which all is durable now. `durable` says so only after `mark_durable`.
+            the position up to which all is durable now. `durable` says so only after `mark_durable`.
 
         Raises:
             JournalFailed: what is on the disk is unknown; the journal takes nothing more.
@@ -313,7 +307,7 @@ class Journal:
         """
         if self._failed is not None:
             raise self._failed
-        if self._at >= self._rotate_at and self.end > self._first:
+        if self._at >= self._rotate_at and self.end > self._start:
             self._rotate()
         stop = self._at + records.frame_size(length) + SEAL_ROOM
         if stop > self._room:
@@ -420,8 +414,8 @@ class Journal:
         self._disk.sync_directory(self._directory)  # the snapshot's name first, then nothing depends on the rest
         old = [path for position, path in found.snapshots if position < snapshot_position]
         covered = []
-        for (_, path), (first, following) in zip(found.segments, found.segments[1:], strict=False):
-            if files.read_segment_header(self._disk, following, first).previous > snapshot_position:
+        for (_, path), (start, following) in zip(found.segments, found.segments[1:], strict=False):
+            if files.read_segment_header(self._disk, following, start).previous > snapshot_position:
                 break
             covered.append(path)
         size = 0

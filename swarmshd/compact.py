@@ -1,0 +1,156 @@
+"""The fold: the last snapshot and the sealed segments after it become the next snapshot, in a process of its own.
+
+    python -m swarmshd.compact --directory DIR --upto POSITION --format N
+
+It loads the snapshot and applies the events of the segments with the same code as the daemon, so every fold
+rehearses a recovery; then it writes the state to a temporary name, reads it back, and renames it. The daemon goes
+on meanwhile, as it never touches a sealed segment, and removes what the new snapshot covers when the fold is done.
+Nothing is removed here.
+
+It declines to read or write another format than the daemon's (``--format``), so an update of the files under a
+running daemon cannot leave a snapshot that this daemon could not read. It runs at low priority and ends with its
+parent.
+
+On success it prints one JSON line: ``position`` (of the snapshot), ``written`` (false: there was nothing to fold),
+``segments``, ``batches``, ``items`` (rows of the snapshot), ``bytes``, ``seconds``. Exit status: 0 done; 74 the disk
+failed or is full; 75 another fold is running; 78 damage, or a difference of formats. Every failure is one line.
+"""
+
+import argparse
+import ctypes
+import gc
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+
+from swarmshd import events, journal
+from swarmshd.workqueue.tables import Tables
+
+NICENESS = 10
+
+ROWS = 256
+"""Rows in a chunk: few enough that the largest rows stay far below the bound of a chunk."""
+
+PR_SET_PDEATHSIG = 1
+
+
+class Declined(Exception):
+    """The fold cannot be done by this program; the text says why."""
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process when process ``parent``, which started it, ends.
+
+    The kernel sends the signal when the *thread* ends that started us, which may happen while its process lives on.
+    So the signal only makes us look who our parent is now.
+    """
+
+    def look(_signal: int, _frame: object) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    signal.signal(signal.SIGUSR1, look)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
+    look(0, None)
+
+
+def load(recovery: journal.Recovery) -> tuple[Tables, int]:
+    """The state that the snapshot and the segments hold, and the number of batches applied.
+
+    Raises:
+        Declined: the snapshot or an event is of a later format.
+        journal.JournalError, OSError: as `journal.recover`.
+    """
+    snapshot = recovery.snapshot
+    if snapshot is not None and snapshot.program_format > events.FORMAT:
+        raise Declined(f"the snapshot is of format {snapshot.program_format}, this program writes {events.FORMAT}")
+    tables = Tables()
+    batches = 0
+    for chunk in recovery.chunks():
+        tables.restore(events.decode_rows(chunk))
+    try:
+        for batch in recovery.batches():
+            tables.replay(events.decode_batch(batch.body, batch.position))
+            batches += 1
+    except events.UnknownEvent as unknown:
+        raise Declined(f"the journal holds what this program does not know: {unknown}") from None
+    return tables, batches
+
+
+def write(directory: Path, tables: Tables, position: int, epoch: int) -> journal.SnapshotFacts:
+    """Write the snapshot of ``tables``. Whatever goes wrong, nothing of it stays."""
+    salt = int.from_bytes(os.urandom(4), "big")
+    writer = journal.SnapshotWriter(
+        directory, position, epoch, program_format=events.FORMAT, salt=salt, created=tables.time
+    )
+    try:
+        rows: Iterator[object] = iter(tables.rows())
+        while chunk := list(islice(rows, ROWS)):
+            writer.add(events.encode_rows(chunk), len(chunk))
+        return writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+
+
+def fold(directory: Path, upto: int) -> dict[str, object]:
+    """Make the next snapshot from all sealed segments that end at or before position ``upto``; return what was done."""
+    began = perf_counter()
+    recovery = journal.recover(directory, mend=False, upto=upto)
+    done: dict[str, object] = {"position": recovery.snapshot_position, "written": False, "segments": 0}
+    if recovery.segments:
+        tables, batches = load(recovery)
+        facts = write(directory, tables, recovery.position, recovery.epoch)
+        done = {"position": facts.position, "written": True, "segments": recovery.segments, "batches": batches}
+        done |= {"items": facts.rows, "bytes": facts.bytes}
+    done["seconds"] = round(perf_counter() - began, 3)
+    return done
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="swarmshd.compact", description="Fold sealed segments into a snapshot.")
+    parser.add_argument("--directory", type=Path, required=True, help="the directory of the journal")
+    parser.add_argument("--upto", type=int, required=True, help="leave segments alone that end after this position")
+    parser.add_argument("--format", type=int, required=True, help="the format that the daemon reads")
+    parser.add_argument("--parent", type=int, default=os.getppid(), help="the process to end with")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the fold that the command line asks for; return the exit status."""
+    options = arguments()
+    end_with_parent(options.parent)
+    with suppress(OSError):
+        os.nice(NICENESS)
+    gc.disable()  # nothing here is dropped before the end
+    lock = journal.StateLock(options.directory, "fold.lock")
+    try:
+        if options.format != events.FORMAT:
+            raise Declined(f"the daemon reads format {options.format}, this program writes {events.FORMAT}: restart it")
+        lock.acquire(retries=0)
+        with lock:
+            print(json.dumps(fold(options.directory, options.upto)), flush=True)  # noqa: T201 - its one result
+    except journal.Locked as locked:
+        return fail(locked, 75)
+    except (journal.JournalError, Declined) as error:
+        return fail(error, 78)
+    except OSError as error:
+        return fail(error, 74)
+    return 0
+
+
+def fail(error: Exception, status: int) -> int:
+    """Say in one line why there is no snapshot."""
+    sys.stderr.write(f"swarmshd.compact: {error}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
