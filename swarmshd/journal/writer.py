@@ -323,13 +323,13 @@ class Journal:
             JournalFailed: a sync failed, now or earlier.
         """
         with self._growing:
+            if self._failed is not None:
+                raise self._failed
             if self.needs_room and self._fd >= 0:
                 self._grow(self._room + STEP)
 
     def _grow(self, stop: int) -> None:
         """Zero from the room's end up to ``stop``; publish it when it is durable."""
-        if self._failed is not None:
-            raise self._failed
         start = self._room
         try:
             fd = self._disk.open(self._path)
