@@ -16,7 +16,7 @@ endif
 
 check: $(VENV)/.dev  ## what a change must pass before it is committed; under 40 seconds
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff check --quiet --output-format concise .
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n auto --maxprocesses=8 -m 'not real and not slow'
 
