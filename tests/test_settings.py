@@ -1,5 +1,6 @@
 """The table of settings, and what is made of the file, the environment and the command line."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from swarmshd import configuration, settings
 from swarmshd.configuration import ConfigError, read_environment, read_file, read_option, resolve
 from swarmshd.settings import HOUR, KIB, MIB, TABLE, Count, Duration, Size
+
+ROOT = Path(__file__).parent.parent
 
 EXAMPLE = """\
 # swarmshd.toml
@@ -276,9 +279,17 @@ def test_describe_has_a_row_for_each_setting():
     }
 
 
+def test_every_setting_is_read_by_something():
+    read: set[str] = set()
+    for path in (ROOT / "swarmshd").rglob("*.py"):
+        if path.stem not in ("settings", "configuration"):
+            nodes = ast.walk(ast.parse(path.read_text()))
+            read.update(node.attr for node in nodes if isinstance(node, ast.Attribute))
+    assert {row.attribute for row in TABLE.values()} - read == set()
+
+
 def test_the_table_is_light_to_import():
     heavy = {"typing", "re", "dataclasses", "tomllib", "difflib", "collections", "enum", "attr", "trio"}
     program = f"import sys; import swarmshd.settings; print(*({heavy!r} & set(sys.modules)))"
-    root = Path(__file__).parent.parent
-    run = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, cwd=root, check=True)
+    run = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout.split() == []
