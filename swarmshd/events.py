@@ -35,6 +35,10 @@ class EpochStarted(NamedTuple):
     positions_end: int
 
 
+class EpochEnded(NamedTuple):
+    """The daemon stopped in good order. Its batch's time is when: leases are moved by the time after it."""
+
+
 class BlocksReserved(NamedTuple):
     """Ids, fences and positions up to these ends may be minted from now on."""
 
@@ -252,6 +256,7 @@ KINDS: dict[int, type[Any]] = {
     1: EpochStarted,
     2: BlocksReserved,
     3: ClockShifted,
+    4: EpochEnded,
     10: ItemSubmitted,
     11: ItemClaimed,
     12: LeasesRenewed,

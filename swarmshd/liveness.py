@@ -77,6 +77,10 @@ class Watches:
     def __contains__(self, identity: tuple[int, int]) -> bool:
         return identity in self._by_identity
 
+    def identities(self) -> list[tuple[int, int]]:
+        """All that are watched."""
+        return list(self._by_identity)
+
     def add(self, descriptor: int) -> Watch:
         """Watch the process of ``descriptor``, a pidfd that a client has passed; the descriptor is ours from now on.
 

@@ -425,6 +425,12 @@ class Journal:
         self._disk.sync_directory(self._directory)
         return Pruned(len(covered), len(old), size)
 
+    def sealed_bytes(self) -> tuple[int, int]:
+        """The bytes of the sealed segments that a fold could take in, and of the newest snapshot."""
+        found = files.listing(self._directory)
+        snapshot = found.snapshots[-1][1].stat().st_size if found.snapshots else 0
+        return sum(path.stat().st_size for _, path in found.segments[:-1]), snapshot
+
     def sizes(self) -> Sizes:
         """What there is on the disk now, by listing the directory."""
         found = files.listing(self._directory)

@@ -188,10 +188,18 @@ class WorkQueue:
             for happened in timers.settle(self.desk, self.desk.policy.batch_size):
                 yield self._apply_all(happened)
 
-    def watch_ended(self, watch: Watch) -> Iterator[list[e.Event]]:
-        """A watched process died."""
+    def watch_ended(self, watch: Watch, *, watched: bool = True) -> Iterator[list[e.Event]]:
+        """A watched process died; or, not ``watched``, is found to have died while nobody looked."""
         while watch in self.tables.watched or any(a.watch == watch for a in self.tables.agents.values()):
-            yield self._apply_all(timers.watch_ended(self.desk, watch, self.desk.policy.batch_size))
+            cause = e.CRASHED if watched else e.OUTAGE
+            yield self._apply_all(timers.watch_ended(self.desk, watch, cause, self.desk.policy.batch_size))
+
+    def watches(self) -> set[Watch]:
+        """The processes that some claim, waiting claim or agent stands on."""
+        found = set(self.tables.watched)
+        found.update(agent.watch for agent in self.tables.agents.values() if agent.watch is not None)
+        found.update(waiter.watch for waiter in self.waiters.all() if waiter.watch is not None)
+        return found
 
     def watch_unproven(self, watch: Watch) -> list[e.Event]:
         """Whether a watched process lives cannot be told any more."""

@@ -212,6 +212,9 @@ class Tables:
         self.boot = event.boot
         self._apply_BlocksReserved(e.BlocksReserved(*event[2:]))
 
+    def _apply_EpochEnded(self, event: e.EpochEnded) -> None:
+        """Only its time matters."""
+
     def _apply_BlocksReserved(self, event: e.BlocksReserved) -> None:
         self.ids_end, self.fences_end, self.positions_end = event
 

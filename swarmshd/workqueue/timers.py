@@ -41,10 +41,10 @@ def _claim_due(desk: Desk, item: Item) -> e.Event:
     return lost(desk, item, cause, f"the lease of {name} ended")
 
 
-def watch_ended(desk: Desk, watch: tuple[int, int], limit: int) -> list[e.Event]:
+def watch_ended(desk: Desk, watch: tuple[int, int], cause: int, limit: int) -> list[e.Event]:
     """The watched process is gone: at most ``limit`` of its items are free again, and the watch with the last."""
     items = [desk.tables.items[number] for number in list(desk.tables.watched.get(watch, ()))[:limit]]
-    happened = [lost(desk, item, e.CRASHED, f"process {watch[0]} of {_agent(item)} died") for item in items]
+    happened = [lost(desk, item, cause, f"process {watch[0]} of {_agent(item)} died") for item in items]
     if len(items) == len(desk.tables.watched.get(watch, ())):
         happened.append(e.WatchEnded(watch))
     return happened

@@ -105,6 +105,10 @@ class Waiters:
             for number in waiter.ids:
                 _discard(self._by_item, number, waiter)
 
+    def all(self) -> list[Waiter]:
+        """Every waiting request, in the order in which they came."""
+        return list(self._all.values())
+
     def next_deadline(self) -> int | None:
         while self._deadlines:
             at, number = self._deadlines[0]

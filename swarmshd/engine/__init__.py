@@ -1,0 +1,13 @@
+"""The single writer: commands in, durable replies out.
+
+``numbers``   ids, fences and positions that are never handed out twice, secrets and chance
+``rounds``    the round: what was decided and is not written yet, and the replies that wait for it
+``recovery``  from the files of a stopped daemon to a queue that serves
+``engine``    the whole
+"""
+
+from swarmshd.engine.engine import Client, Engine
+from swarmshd.engine.numbers import Numbers
+from swarmshd.engine.recovery import Started, start
+
+__all__ = ["Client", "Engine", "Numbers", "Started", "start"]

@@ -1,0 +1,381 @@
+"""The engine: takes commands, decides them, writes their events, and lets replies go when they are durable.
+
+It is a plain synchronous object. Whoever owns the loop calls, with the moment as argument::
+
+    engine.take(client, number, request, watches, size)     # for each request that came
+    engine.advance(now)                                     # decide what is waiting and what is due
+    if engine.write():                                      # one frame of the journal
+        engine.sync()                                       # one fdatasync, here or in another thread
+        engine.durable()                                    # replies leave
+    engine.next_deadline()                                  # when to call advance at the latest
+
+Invariants: only one batch is unsynced at a time. A reply, a read's included, leaves when the position at which
+it was decided is durable. A refused command writes nothing. After a failed write or sync nothing is answered
+any more: memory is ahead of the disk then, and the program must end (JournalFailed).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any, Protocol
+
+import swarmshd
+from swarmshd import events as e
+from swarmshd.commands import READS, Actor, Batch, Refusal, Request, encode_refusal, encode_result
+from swarmshd.engine.numbers import Numbers
+from swarmshd.engine.rounds import ROUND_BYTES, Replies, Round
+from swarmshd.journal import Full, Journal
+from swarmshd.protocol import VERBS, VERSION
+from swarmshd.settings import Settings
+from swarmshd.workqueue.queue import Watch, WorkQueue
+from swarmshd.workqueue.waiting import Waiter
+
+NEW_WORK = frozenset(("submit", "batch", "claim_new", "register", "queue_set", "pause", "resume", "edit"))
+"""Verbs that are refused when the journal's disk is full; finishing work goes on."""
+
+
+class Client(Protocol):
+    """A peer as the engine knows it: who it is, what it may do, and where its replies go."""
+
+    actor: Actor
+    classes: frozenset[str]
+    waiting: dict[int, Waiter]
+
+    def send(self, frame: bytes) -> None:
+        """Take the frame of a reply; never blocks."""
+
+
+Task = tuple[Client, int, Request, tuple[Watch, ...], int, int]
+"""Client, number and request, watched processes, bytes, arrival in milliseconds."""
+
+
+class Engine:
+    """See the module's text. ``queue`` serves already; ``journal`` has begun."""
+
+    def __init__(self, journal: Journal, queue: WorkQueue, numbers: Numbers, settings: Settings) -> None:
+        self.journal = journal
+        self.queue = queue
+        self.numbers = numbers
+        self.settings = settings
+        self.draining = False
+        self.full: Full | None = None
+        self.batches = self.syncs = self.sync_ns = 0
+        self._inbox: deque[Task] = deque()
+        self._deaths: deque[Watch] = deque()
+        self._round = Round()
+        self._replies = Replies()
+        self._reserved: e.BlocksReserved | None = None
+        self.tell: Callable[[], dict[str, Any]] = dict
+        """What the owner of the loop adds to ``status``."""
+        self.unsynced = False
+        """A batch has been written and not been synced yet."""
+
+    # -- taking ------------------------------------------------------------------------------------------
+
+    def take(
+        self, client: Client, number: int, request: Request, watches: tuple[Watch, ...], size: int, now: int
+    ) -> None:
+        """A request came. It is decided by the next :meth:`advance` that has room for it."""
+        self._inbox.append((client, number, request, watches, size, now))
+
+    def died(self, watch: Watch) -> None:
+        """A watched process is gone."""
+        self._deaths.append(watch)
+
+    def gone(self, client: Client) -> None:
+        """The client's connection has closed: what it waits for it will not get."""
+        for waiter in list(client.waiting.values()):
+            self.queue.waiters.remove(waiter)
+        client.waiting.clear()
+
+    # -- deciding ----------------------------------------------------------------------------------------
+
+    def advance(self, now: int) -> None:
+        """Decide what has come and what is due, as far as the round has room."""
+        queue, inbox, round_ = self.queue, self._inbox, self._round
+        queue.begin(now)
+        round_.time = now
+        if self._has_room():
+            self._reserve()
+            while self._deaths:
+                for happened in queue.watch_ended(self._deaths.popleft()):
+                    round_.own(happened)
+            due = queue.next_deadline()
+            if due is not None and due <= now:
+                for happened in queue.run_due():
+                    round_.own(happened)
+        while inbox and self._has_room():
+            client, number, request, watches, size, _ = inbox[0]
+            if not self.numbers.covers(queue.numbers_needed(request), queue.tables.position):
+                break  # until the reservation that this round carries is durable
+            inbox.popleft()
+            round_.commands += 1
+            round_.size += size
+            self._answer(client, number, request, watches)
+        self._serve_waiting()
+        self._refuse_late(now)
+
+    def _has_room(self) -> bool:
+        round_ = self._round
+        return round_.commands < self.settings.batch_size and round_.size < ROUND_BYTES
+
+    def _reserve(self) -> None:
+        tables = self.queue.tables
+        reserved = self.numbers.reservation(tables.position, tables)
+        if reserved is not None:
+            self._round.own(self.queue.record(reserved))
+            self._reserved = reserved
+
+    def _answer(self, client: Client, number: int, request: Request, watches: tuple[Watch, ...]) -> None:
+        try:
+            if isinstance(request.command, Batch):
+                result: Any = self._each(client, request.command, watches)
+            else:
+                result = self._one(client, request, watches[0] if watches else None)
+        except Refusal as refusal:
+            try:
+                waiter = self.queue.park(
+                    request, client.actor, watches[0] if watches else None, refusal, (client, number)
+                )
+            except Refusal as final:
+                self._reply(client, encode_refusal(number, final))
+            else:
+                client.waiting[waiter.number] = waiter
+        else:
+            self._reply(client, encode_result(number, result))
+
+    def _one(self, client: Client, request: Request, watch: Watch | None) -> Any:
+        verb = request.verb
+        access = VERBS[verb]
+        if access not in client.classes:
+            raise Refusal("denied", f"{verb}: needs the right `{access}`, which uid {client.actor.uid} has not")
+        if verb in ("hello", "status"):
+            return self._hello(client, request.command) if verb == "hello" else self.status()
+        if verb not in READS:
+            if self.draining:
+                raise Refusal("draining", "the daemon is stopping; try again")
+            if self.full is not None and verb in NEW_WORK:
+                raise Refusal("disk_full", f"{self.full}: new work is refused until there is room")
+        happened, result = self.queue.execute(request, client.actor, watch)
+        if happened:
+            actor = client.actor
+            self._round.add(e.Entry(actor.uid, actor.pid, request.key, request.minted, happened))
+            if self.queue.tables.cascade:
+                for settled in self.queue.settle():
+                    self._round.own(settled)
+        return result
+
+    def _each(self, client: Client, batch: Batch, watches: tuple[Watch, ...]) -> dict[str, Any]:
+        """The commands of a batch one after another, each with a reply of its own."""
+        replies: list[list[Any]] = []
+        left = list(reversed(watches))
+        for request in batch.requests:
+            try:
+                if isinstance(request, Refusal):
+                    raise request
+                watch = left.pop() if getattr(request.command, "watch", False) else None
+                replies.append([0, self._one(client, request, watch)])
+            except Refusal as refusal:
+                replies.append([refusal.code, refusal.wire()])
+        self._round.commands += max(0, len(batch.requests) - 1)
+        return {"replies": replies}
+
+    def _serve_waiting(self) -> None:
+        queue = self.queue
+        if not len(queue.waiters):
+            queue.ready.woken.clear()
+            queue.tables.settled.clear()
+            return
+        for waiter, happened, result in queue.serve_waiting():
+            client, number = waiter.address
+            client.waiting.pop(waiter.number, None)
+            if happened:
+                actor = waiter.actor
+                request = waiter.request
+                self._round.add(e.Entry(actor.uid, actor.pid, request.key, request.minted, happened))
+            frame = encode_refusal(number, result) if isinstance(result, Refusal) else encode_result(number, result)
+            self._reply(client, frame)
+        for waiter, refusal in queue.overdue():
+            client, number = waiter.address
+            client.waiting.pop(waiter.number, None)
+            self._reply(client, encode_refusal(number, refusal))
+
+    def _refuse_late(self, now: int) -> None:
+        """Commands that could not be decided in time: nothing has happened, and they are told so."""
+        limit = now - self.settings.batch_timeout
+        while self._inbox and self._inbox[0][5] < limit:
+            client, number, request, *_ = self._inbox.popleft()
+            late = Refusal("commit_timeout", f"{request.verb}: no commit began within BATCH_TIMEOUT; nothing happened")
+            self._reply(client, encode_refusal(number, late))
+
+    def _reply(self, client: Client, frame: bytes) -> None:
+        position = self.queue.tables.position
+        if position <= self.journal.durable and not len(self._replies):
+            client.send(frame)
+        else:
+            self._replies.add(position, client, frame)
+
+    def drain(self) -> None:
+        """The daemon stops: changes are refused from now on, and those who wait are sent away."""
+        self.draining = True
+        for waiter in self.queue.waiters.all():
+            client, number = waiter.address
+            self.queue.waiters.remove(waiter)
+            client.waiting.pop(waiter.number, None)
+            self._reply(client, encode_refusal(number, Refusal("draining", "the daemon is stopping; try again")))
+
+    def watches_in_use(self) -> set[Watch]:
+        """The processes that a claim, an agent, or a request not decided yet stands on."""
+        used = {watch for task in self._inbox for watch in task[3]}
+        return used | self.queue.watches()
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that came has been decided, written and answered."""
+        return not (self._inbox or self._round.entries or self.unsynced or len(self._replies))
+
+    # -- writing -----------------------------------------------------------------------------------------
+
+    def write(self) -> bool:
+        """Write the round as one batch, if there is one and the batch before is durable.
+
+        Returns:
+            whether a sync is due now.
+
+        Raises:
+            JournalFailed: the program must end.
+        """
+        round_ = self._round
+        if self.unsynced or not round_.entries:
+            return False
+        body = e.encode_batch(round_.time, round_.entries)
+        self.journal.append(body, round_.events)
+        self._round = Round()
+        self.batches += 1
+        self.unsynced = True
+        assert self.journal.end == self.queue.tables.position
+        return True
+
+    def record(self, happened: list[e.Event]) -> None:
+        """Put what the start or the clock brought about into the round; it has been applied already."""
+        self._round.time = self.queue.tables.time
+        self._round.own(happened)
+
+    def commit(self) -> None:
+        """Write and sync the round, here and now: for start and stop."""
+        if self.write():
+            self.sync()
+            self.durable()
+
+    def close(self, now: int) -> None:
+        """Stop in good order: nothing is left undecided, and the next start knows when this was."""
+        self.queue.begin(now)
+        self.record(self.queue.record(e.EpochEnded()))
+        self.commit()
+        self.journal.close()
+
+    def shift_clock(self, now: int, gap: int) -> None:
+        """The wall clock is ``gap`` ms ahead of where time had come to: take it up, and let no lease pay for it."""
+        self.queue.begin(now)
+        self.record(self.queue.record(e.ClockShifted(gap)))
+        self.queue.desk.calm_until = now + self.queue.desk.policy.lease
+
+    def sync(self) -> int:
+        """Make the written batch durable; blocks. May run in another thread. Returns how long it took, in ns.
+
+        Raises:
+            JournalFailed: the program must end.
+        """
+        began = perf_counter_ns()
+        self.journal.sync()
+        self.sync_ns = perf_counter_ns() - began
+        self.syncs += 1
+        return self.sync_ns
+
+    def durable(self) -> None:
+        """The sync has returned: let the replies go."""
+        self.journal.mark_durable()
+        self.unsynced = False
+        if self._reserved is not None:
+            self.numbers.granted(self._reserved)
+            self._reserved = None
+        self._replies.release(self.journal.durable)
+
+    @property
+    def has_round(self) -> bool:
+        """Whether something has been decided that is not written yet."""
+        return bool(self._round.entries)
+
+    @property
+    def waiting_to_decide(self) -> bool:
+        """Whether requests have come that the round had no room for."""
+        return bool(self._inbox)
+
+    def next_deadline(self) -> int | None:
+        """The instant at which :meth:`advance` has something to do by itself."""
+        return self.queue.next_deadline()
+
+    # -- telling -----------------------------------------------------------------------------------------
+
+    def _hello(self, client: Client, command: Any) -> dict[str, Any]:
+        if command.version != VERSION:
+            raise Refusal(
+                "version",
+                f"the client speaks protocol {command.version}, this daemon (swarmshd {swarmshd.__version__}) speaks {VERSION}",
+                protocol=VERSION,
+            )
+        settings = self.settings
+        return {
+            "protocol": VERSION,
+            "program": f"swarmshd {swarmshd.__version__}",
+            "epoch": self.queue.tables.epoch,
+            "position": self.journal.durable,
+            "capabilities": ["batch", "wait", "watch-process"],
+            "you": {"uid": client.actor.uid, "pid": client.actor.pid, "classes": sorted(client.classes)},
+            "limits": {
+                "frame_max": settings.frame_max,
+                "payload_max": settings.payload_max,
+                "output_tail": settings.output_tail,
+                "checkpoint_max": settings.checkpoint_max,
+                "description_max": settings.description_max,
+            },
+        }
+
+    def status(self) -> dict[str, Any]:
+        """What the engine knows of itself; the server adds what it knows."""
+        queue = self.queue
+        tables = queue.tables
+        states: dict[str, int] = {}
+        for each in tables.queues.values():
+            for state, items in each.items.items():
+                states[state] = states.get(state, 0) + len(items)
+        sizes = self.journal.sizes()
+        chosen, minted = tables.key_order
+        oldest = min((order[0][0] for order in (chosen, minted) if order), default=queue.desk.now)
+        reply: dict[str, Any] = {
+            "program": f"swarmshd {swarmshd.__version__}",
+            "protocol": VERSION,
+            "epoch": tables.epoch,
+            "position": tables.position,
+            "durable_position": self.journal.durable,
+            "now": queue.desk.now,
+            "state": "draining" if self.draining else "running",
+            "states": states,
+            "queues": len(tables.queues),
+            "agents": len(tables.agents),
+            "waiters": len(queue.waiters),
+            "items_bytes": tables.bytes,
+            "journal": {
+                "segments": sizes.segments,
+                "bytes": sizes.bytes,
+                "snapshot_position": sizes.snapshot_position,
+                "last_sync_us": self.sync_ns // 1000,
+                "syncs": self.syncs,
+                "batches": self.batches,
+            },
+            "durability": "durable before the answer",
+            "keys": {"kept": len(tables.keys), "window_ms": max(0, queue.desk.now - oldest)},
+        }
+        if tables.paused is not None:
+            reply["paused"] = tables.paused
+        return reply | self.tell()

@@ -1,0 +1,75 @@
+"""Numbers that are never handed out twice, and chance.
+
+Ids and fences are handed out only below ends that the journal already holds durably, a block at a time. After
+a crash nobody can know how far into the block the lost part of the journal had come, so counting goes on at
+the block's end: numbers are skipped, never repeated. After a clean stop nothing is skipped.
+"""
+
+import os
+import random
+
+from swarmshd.events import BlocksReserved
+from swarmshd.workqueue.tables import Tables
+
+BLOCK = 65_536
+AHEAD = 2 * BLOCK
+"""A new reservation is written when less than this is left."""
+
+
+class Numbers:
+    """What the rules draw from; see :class:`swarmshd.workqueue.mint.Mint`."""
+
+    def __init__(self) -> None:
+        self._next_id = self._next_fence = 1
+        self._ids_end = self._fences_end = self._positions_end = 1
+        self._chance = random.Random()
+
+    def resume(self, tables: Tables, *, clean: bool) -> None:
+        """Go on after what the journal holds."""
+        self._next_id = tables.next_id if clean else max(tables.next_id, tables.ids_end)
+        self._next_fence = tables.next_fence if clean else max(tables.next_fence, tables.fences_end)
+
+    def id(self) -> int:
+        number = self._next_id
+        assert number < self._ids_end
+        self._next_id = number + 1
+        return number
+
+    def fence(self) -> int:
+        number = self._next_fence
+        assert number < self._fences_end
+        self._next_fence = number + 1
+        return number
+
+    @staticmethod
+    def secret() -> bytes:
+        return os.urandom(8)
+
+    def chance(self) -> float:
+        return self._chance.random()
+
+    def covers(self, needed: int, position: int) -> bool:
+        """Whether a command that takes at most ``needed`` numbers may be decided at that position."""
+        return (
+            self._next_id + needed <= self._ids_end
+            and self._next_fence + needed <= self._fences_end
+            and position + needed <= self._positions_end
+        )
+
+    def reservation(self, position: int, tables: Tables) -> BlocksReserved | None:
+        """The next blocks, when the ones that are written down run low; it counts only once it is durable."""
+        nexts = (self._next_id, self._next_fence, position)
+        ends = (tables.ids_end, tables.fences_end, tables.positions_end)
+        if all(number + AHEAD <= end for number, end in zip(nexts, ends, strict=True)):
+            return None
+        return BlocksReserved(*((number // BLOCK + 4) * BLOCK for number in nexts))
+
+    def first_reservation(self, position: int) -> BlocksReserved:
+        """The blocks that an epoch begins with."""
+        return BlocksReserved(
+            *((number // BLOCK + 4) * BLOCK for number in (self._next_id, self._next_fence, position))
+        )
+
+    def granted(self, reserved: BlocksReserved) -> None:
+        """The reservation is durable."""
+        self._ids_end, self._fences_end, self._positions_end = reserved

@@ -1,0 +1,143 @@
+"""From the files of a stopped daemon to a queue that serves.
+
+Recovery replays the newest snapshot and what the journal holds after it. Then a new epoch begins: counting
+goes on where nothing can be handed out twice, claims of processes that are gone come back, and every lease is
+moved by the time in which nobody could renew it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from swarmshd import events as e
+from swarmshd.engine.engine import Engine
+from swarmshd.engine.numbers import Numbers
+from swarmshd.journal import Journal, Recovery, Torn, VersionMismatch, recover
+from swarmshd.settings import Settings
+from swarmshd.workqueue.policy import Policy
+from swarmshd.workqueue.queue import WorkQueue
+
+Adopt = Callable[[int, int], str]
+"""Watch a process again: ``alive``, ``dead`` or ``unknown``."""
+
+
+class Started(NamedTuple):
+    """What a start found, for the log.
+
+    Attributes:
+        engine: ready to take commands; what the start itself changed is durable.
+        created: there was no journal.
+        torn: the torn tail that was cut, if there was one.
+        clean: the last stop was clean.
+        items: how many there are.
+        unproven: watched processes of which nobody can tell whether they live; their leases decide.
+    """
+
+    engine: Engine
+    created: bool
+    torn: Torn | None
+    clean: bool
+    items: int
+    unproven: int
+
+
+def policy(settings: Settings) -> Policy:
+    """The limits and defaults of the rules, as the settings have them."""
+    s = settings
+    return Policy(
+        lease=s.lease,
+        lease_max=s.lease_max,
+        stall_after=s.stall_after,
+        max_attempts=s.max_attempts,
+        backoff_base=s.backoff_base,
+        backoff_max=s.backoff_max,
+        crash_cap=s.crash_cap,
+        release_cap=s.release_cap,
+        retain_done=s.retain_done,
+        retain_done_items=s.retain_done_items,
+        retain_done_bytes=s.retain_done_bytes,
+        max_items=s.max_items,
+        queue_max_length=s.queue_max_length,
+        queues=s.queues,
+        agents=s.agents,
+        payload_max=s.payload_max,
+        checkpoint_max=s.checkpoint_max,
+        output_tail=s.output_tail,
+        description_max=s.description_max,
+        keys_max=s.keys_max,
+        memory_max=s.process_memory_limit_bytes,
+        require_token=s.require_token,
+        waiters_max=s.waiters_max,
+        batch_size=s.batch_size,
+    )
+
+
+def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adopt) -> Started:
+    """Recover what the directory holds and begin a new epoch.
+
+    Args:
+        directory: the state directory; the caller holds its lock.
+        wall: the wall clock, in milliseconds.
+        boot: the id of this boot of the host.
+        adopt: finds a process again that was watched before.
+
+    Raises:
+        Corrupt, VersionMismatch: the journal needs a person; nothing was changed.
+        Full, JournalFailed, OSError: the disk does not take it.
+    """
+    numbers = Numbers()
+    queue = WorkQueue(policy(settings), numbers)
+    recovery = recover(directory)
+    _replay(recovery, queue)
+    tables = queue.tables
+    numbers.resume(tables, clean=recovery.clean)
+    position = recovery.position if recovery.clean else max(recovery.position, tables.positions_end)
+    journal = Journal(directory, settings.journal_rotation_bytes)
+    journal.begin(position, recovery.epoch + 1)
+    tables.position = position
+    queue.serve()
+    engine = Engine(journal, queue, numbers, settings)
+    unproven = _begin_epoch(engine, recovery, max(wall, tables.time), boot, adopt)
+    return Started(engine, recovery.created, recovery.torn, recovery.clean, len(tables.items), unproven)
+
+
+def _replay(recovery: Recovery, queue: WorkQueue) -> None:
+    tables = queue.tables
+    snapshot = recovery.snapshot
+    if snapshot is not None and snapshot.program_format > e.FORMAT:
+        raise VersionMismatch(Path(f"snapshot of position {snapshot.position}"), snapshot.program_format)
+    for chunk in recovery.chunks():
+        tables.restore(e.decode_rows(chunk))
+    for batch in recovery.batches():
+        tables.replay(e.decode_batch(batch.body, batch.position))
+
+
+def _begin_epoch(engine: Engine, recovery: Recovery, now: int, boot: str, adopt: Adopt) -> int:
+    """Write down what the start changes, and make it durable."""
+    queue, tables = engine.queue, engine.queue.tables
+    downtime = 0 if recovery.created else now - tables.time
+    same_boot = tables.boot == boot
+    queue.begin(now)
+    queue.desk.calm_until = now + queue.desk.policy.lease
+    reserved = engine.numbers.first_reservation(tables.position)
+    engine.record(queue.record(e.EpochStarted(recovery.epoch + 1, boot, *reserved)))
+    if downtime > 0:
+        engine.record(queue.record(e.ClockShifted(downtime)))
+    engine.commit()
+    engine.numbers.granted(reserved)
+    if not same_boot:
+        for happened in queue.host_restarted():
+            engine.record(happened)
+        engine.commit()
+        return 0
+    unproven = 0
+    for watch in queue.watches():
+        state = adopt(*watch)
+        if state == "dead":
+            for happened in queue.watch_ended(watch, watched=False):
+                engine.record(happened)
+        elif state == "unknown":
+            unproven += 1
+            engine.record(queue.watch_unproven(watch))
+    engine.commit()
+    return unproven

@@ -1,0 +1,333 @@
+"""The program ``swarmshd``: arguments, configuration, signals, one nursery, and the order of start and stop.
+
+Start: settings, state directory, its lock, recovery, socket, tasks, and READY last. Stop on SIGTERM or SIGINT:
+no new changes, what has come is answered, the journal is sealed, the socket goes, the lock last. A failed
+write or sync of the journal ends the program with status 74; what needs a person (configuration, versions, a
+damaged journal) ends it with 78.
+"""
+
+import argparse
+import logging
+import os
+import pwd
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from swarmshd import __version__, journal, systemd
+from swarmshd.configuration import ConfigError, resolve
+from swarmshd.engine import Engine, Started, start
+from swarmshd.keeper import Keeper, calm_collector
+from swarmshd.liveness import NotWatchable, Watches, boot_id
+from swarmshd.server import Access, Clock, Server, listen
+from swarmshd.server.clock import wall
+from swarmshd.settings import Settings
+
+log = logging.getLogger("swarmshd")
+
+CONFIG_FILE = "/etc/swarmsh/swarmshd.toml"
+PATH_MAX = 107
+"""Bytes of a Unix socket's path, as sun_path has them."""
+
+EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 69, 74, 75, 77, 78
+
+
+class Quit(Exception):
+    """The program cannot go on; its text is the one line that the user gets."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="swarmshd", description="Share out work among swarms of agents on one host.", allow_abbrev=False
+    )
+    parser.add_argument("--config", metavar="FILE", help=f"configuration file (default: {CONFIG_FILE}, if it is there)")
+    parser.add_argument("--state-dir", metavar="DIR", help="where the journal lives")
+    parser.add_argument("--socket", metavar="PATH", help="where to listen")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="set one setting; repeatable")
+    parser.add_argument("--log-level", metavar="LEVEL", help="trace, debug, info, warning or error")
+    parser.add_argument("--version", action="version", version=f"swarmshd {__version__}")
+    return parser.parse_args(argv)
+
+
+def state_directory(option: str | None) -> Path:
+    """Where the journal lives: the option, systemd's directory, else the user's own place."""
+    if option:
+        return Path(option)
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    if os.getuid() == 0:
+        return Path("/var/lib/swarmsh")
+    base = os.environ.get("XDG_STATE_HOME") or str(Path(_home(), ".local/state"))
+    return Path(base, "swarmsh")
+
+
+def socket_path(option: str | None) -> str:
+    """Where to listen: the option, the environment, else the first place of the client's list that fits us.
+
+    Raises:
+        Quit: the path is too long, or its directory cannot be had.
+    """
+    path = option or os.environ.get("SWARMSH_SOCKET") or _default_socket()
+    if len(os.fsencode(path)) > PATH_MAX:
+        raise Quit(EX_CONFIG, f"socket path {path}: {len(os.fsencode(path))} bytes; the kernel takes {PATH_MAX}")
+    directory = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(
+            directory, mode=0o755 if os.getuid() == 0 and directory.startswith("/run/") else 0o700, exist_ok=True
+        )
+    except OSError as error:
+        raise Quit(EX_CONFIG, f"socket directory {directory}: {error.strerror}; give another with --socket") from None
+    return path
+
+
+def _default_socket() -> str:
+    uid = os.getuid()
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if runtime:
+        return f"{runtime}/swarmsh.sock"
+    if uid == 0:
+        return "/run/swarmsh/swarmsh.sock"
+    for base in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{uid}"):
+        if base and os.path.isdir(base) and os.access(base, os.W_OK):
+            return f"{base}/swarmsh/swarmsh.sock"
+    private = f"/tmp/swarmsh-{uid}"  # noqa: S108 - made by us alone, 0700, and checked before it is used
+    os.makedirs(private, mode=0o700, exist_ok=True)
+    found = os.lstat(private)
+    if found.st_uid != uid or found.st_mode & 0o177077 != 0o040000:
+        raise Quit(EX_CONFIG, f"{private} is not a directory of ours with mode 0700; remove it, or give --socket")
+    return f"{private}/swarmsh.sock"
+
+
+def _home() -> str:
+    return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    file = arguments.config
+    if file is None and os.path.exists(CONFIG_FILE):
+        file = CONFIG_FILE
+    options = list(arguments.set)
+    if arguments.log_level:
+        options.append(f"LOG_LEVEL={arguments.log_level}")
+    try:
+        return resolve(file, os.environ, options)
+    except ConfigError as error:
+        raise Quit(EX_CONFIG, str(error)) from None
+
+
+def _lock(directory: Path, settings: Settings) -> journal.StateLock:
+    lock = journal.StateLock(directory)
+    try:
+        _check_owner(directory)
+        lock.acquire(
+            settings.flock_timeout / 1000,
+            settings.flock_retries,
+            settings.flock_backoff_ms / 1000,
+            settings.lock_retry_multiplier,
+            settings.adaptive_locking,
+        )
+    except journal.Locked as held:
+        raise Quit(EX_TEMPFAIL, str(held)) from None
+    except OSError as error:
+        raise Quit(EX_CONFIG, _cannot(directory, error)) from None
+    return lock
+
+
+def _check_owner(directory: Path) -> None:
+    """Root must not leave files of its own in another user's state directory."""
+    if os.getuid() == 0 and directory.exists():
+        owner = directory.stat().st_uid
+        if owner != 0:
+            try:
+                name = pwd.getpwuid(owner).pw_name
+            except KeyError:
+                name = f"#{owner}"
+            raise Quit(EX_CONFIG, f"state directory {directory} belongs to {name}; run sudo -u {name} swarmshd")
+
+
+def _cannot(directory: Path, error: OSError) -> str:
+    where = error.filename if isinstance(error.filename, str) else str(directory)
+    return f"state directory {directory}: {where}: {error.strerror}; make it writable, or give another with --state-dir"
+
+
+def _recover(directory: Path, settings: Settings, watches: Watches) -> Started:
+    try:
+        return start(directory, settings, wall(), boot_id(), watches.adopt)
+    except (journal.Corrupt, journal.VersionMismatch) as error:
+        raise Quit(EX_CONFIG, str(error)) from None
+    except (journal.Full, journal.JournalFailed) as error:
+        raise Quit(EX_IOERR, str(error)) from None
+    except OSError as error:
+        raise Quit(EX_CONFIG, _cannot(directory, error)) from None
+
+
+def _tell(started: Started, settings: Settings, directory: Path) -> None:
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    if started.created:
+        log.info("new queue created in %s", directory)
+    else:
+        log.info(
+            "recovered %d items from %s%s", started.items, directory, "" if started.clean else " after an unclean stop"
+        )
+    if started.torn is not None:
+        torn = started.torn
+        log.warning(
+            "cut a torn tail of %d bytes at offset %d of %s; it was never acknowledged and is kept as %s",
+            torn.bytes, torn.offset, torn.path, torn.copy,
+        )  # fmt: skip
+    if started.unproven:
+        log.warning("%d watched processes cannot be told from others any more; leases decide", started.unproven)
+
+
+class Daemon:
+    """What runs between a successful start and the stop."""
+
+    def __init__(
+        self,
+        started: Started,
+        directory: Path,
+        listener: socket.socket,
+        path: str,
+        settings: Settings,
+        watches: Watches,
+        notifier: systemd.Notifier,
+    ) -> None:
+        self.engine: Engine = started.engine
+        self.watches = watches
+        clock = Clock(self.engine.queue.desk.now)
+        self.clock = clock
+        self.keeper = Keeper(self.engine, directory, watches, settings.gc_interval)
+        about = {
+            "pid": os.getpid(),
+            "uid": os.getuid(),
+            "started_at": clock.now(),
+            "state_dir": str(directory.resolve()),
+            "socket": path,
+        }
+        try:
+            access = Access(settings)
+        except LookupError as error:
+            raise Quit(EX_CONFIG, f"ACCESS_*: {error.args[0]}; name another") from None
+        self.server = Server(
+            self.engine, listener, clock, access, settings, self._watch, self.keeper.journal_low, about
+        )
+        self._path = path
+        self.notifier = notifier
+
+    def _watch(self, descriptor: int) -> tuple[int, int]:
+        try:
+            watch = self.watches.add(descriptor)
+        except NotWatchable as error:
+            raise ValueError(str(error)) from None
+        if not watch.alive:
+            raise ValueError("the process to watch has exited already")
+        return watch.identity
+
+    async def run(self) -> None:
+        """Serve until a signal ends it."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._signals)
+            await nursery.start(self.watches.run)
+            await nursery.start(self.keeper.run)
+            await nursery.start(self.notifier.run_watchdog, self.server.healthy)
+            nursery.start_soon(self._serve, nursery.cancel_scope, name="server")
+            print(f"swarmshd: ready on {self._path}", flush=True)
+            self.notifier.ready(f"ready on {self._path}")
+
+    async def _serve(self, everything: trio.CancelScope) -> None:
+        await self.server.run()
+        everything.cancel()
+
+    async def _signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            task_status.started()
+            async for number in received:
+                if number == signal.SIGHUP:
+                    log.warning("SIGHUP: settings are read at the start only; restart to change them")
+                    continue
+                log.info("%s: stopping", signal.Signals(number).name)
+                self.notifier.stopping("answering what has come")
+                self.server.drain()
+
+
+class _Listening:
+    """The listening socket: handed over by the service manager, or ours to bind and to remove."""
+
+    def __init__(self, option: str | None, settings: Settings) -> None:
+        try:
+            handed_over = systemd.listening_socket()
+        except systemd.ActivationError as error:
+            raise Quit(EX_CONFIG, str(error)) from None
+        self._ours = handed_over is None
+        if handed_over is not None:
+            handed_over.setblocking(False)
+            self.socket = handed_over
+            self.path = str(handed_over.getsockname())
+            return
+        self.path = socket_path(option)
+        try:
+            self.socket = listen(self.path, settings.socket_mode)
+        except OSError as error:
+            raise Quit(EX_CONFIG, f"socket {self.path}: {error.strerror}; give another with --socket") from None
+
+    def close(self) -> None:
+        self.socket.close()
+        if self._ours:
+            try:
+                os.unlink(self.path)
+            except OSError as error:
+                log.warning("socket %s: %s", self.path, error.strerror)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    settings = _settings(arguments)
+    _log_to_stderr(settings.log_level)
+    notifier = systemd.Notifier()
+    directory = state_directory(arguments.state_dir)
+    with _lock(directory, settings):
+        watches = Watches(lambda identity: daemon.server.died(identity))
+        started = _recover(directory, settings, watches)
+        _tell(started, settings, directory)
+        listening = _Listening(arguments.socket, settings)
+        try:
+            daemon = Daemon(started, directory, listening.socket, listening.path, settings, watches, notifier)
+            calm_collector()
+            trio.run(daemon.run)
+            daemon.engine.close(daemon.clock.now())
+        except* journal.JournalFailed as failed:
+            raise Quit(EX_IOERR, str(failed.exceptions[0])) from None
+        finally:
+            listening.close()
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(systemd.log_formatter(sys.stderr.fileno()))
+    logging.basicConfig(handlers=[handler], level=logging.DEBUG if level == "trace" else level.upper())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon; returns its exit status."""
+    arguments = _arguments(argv)
+    try:
+        _serve(arguments)
+    except Quit as quit_:
+        print(f"swarmshd: {quit_}", file=sys.stderr)
+        return quit_.status
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

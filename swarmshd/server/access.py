@@ -1,0 +1,83 @@
+"""Who a peer is, as the kernel tells it, and which classes of verbs it may use.
+
+The settings ACCESS_READ, ACCESS_WORK and ACCESS_ADMIN name users (by name or number), groups (``@name``), or
+everybody (``*``). Each class includes the one before it. Root and the daemon's own user may do everything.
+"""
+
+import grp
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Sequence
+
+from swarmshd.commands import Actor
+from swarmshd.protocol import ADMIN, READ, WORK
+from swarmshd.settings import Settings
+
+_UCRED = struct.Struct("3i")
+_SO_PEERGROUPS = 59
+_GROUPS_MAX = 1024
+
+
+class Access:
+    """The rights that the settings give.
+
+    Raises:
+        LookupError: a user or group is named that there is not; the text says which.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._rules = [
+            (READ, _Members(settings.access_read)),
+            (WORK, _Members(settings.access_work)),
+            (ADMIN, _Members(settings.access_admin)),
+        ]
+        self._owners = {0, os.getuid()}
+
+    def peer(self, connected: socket.socket) -> tuple[Actor, frozenset[str]]:
+        """The peer of a connected Unix socket, and the classes it may use."""
+        pid, uid, gid = _UCRED.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        if uid in self._owners:
+            return Actor(uid, pid, admin=True), frozenset((READ, WORK, ADMIN))
+        groups = {gid, *_peer_groups(connected)}
+        granted: set[str] = set()
+        for level, (_, members) in enumerate(self._rules):
+            if members.include(uid, groups):
+                granted.update(name for name, _ in self._rules[: level + 1])
+        return Actor(uid, pid, admin=ADMIN in granted), frozenset(granted)
+
+
+class _Members:
+    """A list of users and groups, looked up once."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._everybody = "*" in names
+        self._users: set[int] = set()
+        self._groups: set[int] = set()
+        for name in names:
+            if name.startswith("@"):
+                self._groups.add(_lookup(name[1:], "group"))
+            elif name != "*":
+                self._users.add(_lookup(name, "user"))
+
+    def include(self, uid: int, groups: set[int]) -> bool:
+        return self._everybody or uid in self._users or not self._groups.isdisjoint(groups)
+
+
+def _lookup(name: str, kind: str) -> int:
+    if name.isdecimal():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise LookupError(f"there is no {kind} {name}") from None
+
+
+def _peer_groups(connected: socket.socket) -> Sequence[int]:
+    """The supplementary groups of the peer; Linux has told them since 4.13."""
+    try:
+        data = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _GROUPS_MAX)
+    except OSError:
+        return ()
+    return struct.unpack(f"{len(data) // 4}I", data)

@@ -1,0 +1,165 @@
+"""What tests share: a real daemon in a directory of its own, and a short way to talk to it.
+
+A daemon is a process of the interpreter that runs the tests, with its state and its socket in a temporary
+directory. It is stopped, or killed, by its own pid. Nothing is faked.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swarmctl.connection import Connection
+from tests.wire import Wire
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 30.0
+"""Seconds after which something that should have happened long ago is taken not to happen."""
+
+
+class Daemon:
+    """One state directory and the daemon that serves it; start, stop and kill it as often as you like."""
+
+    def __init__(self, directory: Path, *settings: str) -> None:
+        self.directory = directory
+        self.state = directory / "state"
+        self.socket = str(directory / "s")
+        self.settings = settings
+        self.log = directory / "log"
+        self.process: subprocess.Popen[str] | None = None
+
+    def command(self, *options: str) -> list[str]:
+        """The command line that starts it."""
+        base = [sys.executable, "-m", "swarmshd.main", "--state-dir", str(self.state), "--socket", self.socket]
+        for setting in self.settings:
+            base += ["--set", setting]
+        return base + list(options)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment in which its clients find it, without whatever the tests themselves were started with."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SWARMSH", "AGENT_"))}
+        path = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
+        return {**kept, "PYTHONPATH": path, "SWARMSH_SOCKET": self.socket, **more}
+
+    def start(self, *options: str) -> "Daemon":
+        """Start it and return when it is ready."""
+        log = self.log.open("a")
+        self.process = subprocess.Popen(
+            self.command(*options),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=ROOT,
+            env=self.environment(),
+        )
+        log.close()
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        line = self.process.stdout.readline() if readable else ""
+        assert line == f"swarmshd: ready on {self.socket}\n", f"it said {line!r}; its log: {self.log.read_text()}"
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def wait(self) -> int:
+        """Its exit status, once it has ended."""
+        assert self.process is not None
+        status = self.process.wait(PATIENCE)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self.process = None
+        return status
+
+    def stop(self) -> int:
+        """End it by SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+    def restart(self) -> "Daemon":
+        """Kill it and start it again."""
+        self.kill()
+        return self.start()
+
+    def wire(self) -> Wire:
+        """A raw connection."""
+        return Wire(self.socket)
+
+    def call(self, verb: str, **arguments: Any) -> Any:
+        """One request over a connection of its own; raises the client's Refused."""
+        connection = Connection(self.socket)
+        try:
+            return connection.call(verb, arguments)
+        finally:
+            connection.close()
+
+    def ctl(self, *arguments: str, input: str | bytes | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run swarmctl against it."""
+        return subprocess.run(
+            [sys.executable, "-m", "swarmctl", *arguments],
+            input=input if isinstance(input, str) or input is None else input.decode("utf-8", "surrogateescape"),
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=PATIENCE,
+            check=False,
+            env=self.environment(**environ),
+        )
+
+    def spawn(self, *arguments: str, **environ: str) -> "subprocess.Popen[str]":
+        """Start swarmctl against it and go on."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "swarmctl", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment(**environ),
+        )
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A short-named temporary directory: a socket's path has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="swarmsh-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def make_daemon(directory: Path) -> Iterator[Any]:
+    """Makes daemons (not started) with settings ``NAME=VALUE``; they are killed at the end."""
+    made: list[Daemon] = []
+
+    def make(*settings: str) -> Daemon:
+        place = directory / str(len(made))
+        place.mkdir()
+        made.append(Daemon(place, *settings))
+        return made[-1]
+
+    yield make
+    for daemon in made:
+        if daemon.process is not None:
+            daemon.kill()
+
+
+@pytest.fixture
+def daemon(make_daemon: Any) -> Daemon:
+    """A running daemon."""
+    started: Daemon = make_daemon().start()
+    return started
