@@ -15,6 +15,7 @@ import time
 from _socket import AF_UNIX, SCM_RIGHTS, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
 from _struct import Struct
 
+from swarmctl.connection.pending import WAITS, Pending
 from swarmctl.connection.places import OWNER, denied, find_socket, is_ours, unreachable
 from swarmctl.connection.refused import (
     Busy,
@@ -29,7 +30,7 @@ from swarmctl.connection.refused import (
     refusal,
 )
 from swarmshd import cbor
-from swarmshd.protocol import LENGTH, MINTED_PREFIX, READ, VERBS, Decoder, FrameTooLarge
+from swarmshd.protocol import LENGTH, MINTED_PREFIX, Decoder, FrameTooLarge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,62 +69,12 @@ PAUSE_MIN, PAUSE_MAX = 0.02, 0.5
 PATIENCE = 1.0
 """Seconds without a daemon after which ``Connection.waiting`` is told."""
 
-WAITS = {"claim": "wait", "wait": "timeout"}
-"""The argument that holds a verb's wait in milliseconds."""
-
 _CREDENTIALS = Struct("3i")
 
 
 def mint_key() -> str:
     """A fresh idempotency key for one change."""
     return MINTED_PREFIX + os.urandom(16).hex()
-
-
-class _Pending:
-    """A request without a reply. ``sent``: this connection carried it. ``doubt``: an earlier one did, and was lost."""
-
-    __slots__ = ("arguments", "deadline", "doubt", "fds", "refused", "sent", "span", "verb", "wait_until")
-
-    def __init__(self, verb: str, arguments: "Mapping[str, object]", fds: "Sequence[int]", span: float) -> None:
-        self.verb = verb
-        self.arguments = arguments
-        self.fds = fds
-        self.span = span
-        self.deadline = time.monotonic() + span
-        self.wait_until = 0.0
-        self.sent = self.doubt = False
-        self.refused: Refused | None = None
-
-    @property
-    def repeatable(self) -> bool:
-        return VERBS.get(self.verb) == READ or self.verb == "heartbeat" or "key" in self.arguments
-
-    def body(self, number: int) -> bytes:
-        arguments = self.arguments
-        if self.wait_until:
-            left = max(0, round((self.wait_until - time.monotonic()) * 1000))
-            arguments = {**arguments, WAITS[self.verb]: left}
-        return cbor.dumps([number, self.verb, arguments])
-
-    def unanswered(self, cause: "Refused | None", path: str) -> Refused:
-        """The refusal to report when the deadline has passed, or there is no way to the daemon."""
-        in_doubt = self.sent or self.doubt
-        silence = f"connected, no answer in {self.span:g} s" if self.sent else "the connection was lost"
-        if in_doubt and VERBS.get(self.verb) != READ:
-            key = self.arguments.get("key")
-            again = f"; repeat with --key {key}" if key else ""
-            facts: dict[str, Any] = {
-                "message": f"it may or may not have happened ({path}: {silence}){again}",
-                "retryable": True,
-            }
-            if key:
-                facts.update(key=key, next=f"the same command with --key {key}")
-            return OutcomeUnknown("outcome_unknown", facts)
-        if self.refused is not None and not in_doubt:
-            return self.refused
-        return cause or unreachable(
-            [[path, silence if in_doubt else f"no connection in {self.span:g} s"]], retryable=True
-        )
 
 
 class Connection:
@@ -153,7 +104,7 @@ class Connection:
     def _reset(self) -> None:
         self._decoder = Decoder(REPLY_MAX)
         self._pid = os.getpid()
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         self._replies: dict[int, Result | Refused] = {}
         self._last = 0
         self._draining = self._told = False
@@ -263,7 +214,7 @@ class Connection:
         wait_ms: "int | None",
     ) -> int:
         self._after_fork()
-        pending = _Pending(verb, arguments, fds, (self.timeout if timeout is None else timeout) + (wait_ms or 0) / 1000)
+        pending = Pending(verb, arguments, fds, (self.timeout if timeout is None else timeout) + (wait_ms or 0) / 1000)
         if wait_ms is not None:
             pending.arguments = {**arguments, WAITS[verb]: wait_ms}
             if wait_ms:
@@ -382,21 +333,26 @@ class Connection:
         if self._draining:
             return
         gathered = bytearray()
-        for number, pending in list(self._pending.items()):
-            if pending.sent or number not in self._pending:
-                continue
-            body = pending.body(number)
-            if pending.fds and gathered:
+        try:
+            for number, pending in list(self._pending.items()):
+                if pending.sent or number not in self._pending:
+                    continue
+                body = pending.body(number)
+                if pending.fds and gathered:
+                    self._write(gathered, (), deadline)
+                    gathered = bytearray()
+                gathered += LENGTH.pack(len(body))
+                gathered += body
+                pending.sent = True
+                if pending.fds:
+                    self._write(gathered, pending.fds, deadline)
+                    gathered = bytearray()
+            if gathered:
                 self._write(gathered, (), deadline)
-                gathered = bytearray()
-            gathered += LENGTH.pack(len(body))
-            gathered += body
-            pending.sent = True
-            if pending.fds:
-                self._write(gathered, pending.fds, deadline)
-                gathered = bytearray()
-        if gathered:
-            self._write(gathered, (), deadline)
+        except (BrokenPipeError, ConnectionResetError):
+            if self._socket is not None:
+                self._take(self._socket.recv(1 << 16))  # why it hung up may be waiting to be read
+            raise
 
     def _write(self, data: bytearray, fds: "Sequence[int]", deadline: float) -> None:
         assert self._socket is not None
@@ -460,6 +416,8 @@ class Connection:
         if type(message) is not list or len(message) != 3 or type(message[2]) is not dict:
             self._foreign("no reply of our protocol")
         number, code, body = message
+        if type(number) is not int:
+            self._foreign("a reply to no request")
         pending = self._pending.get(number)
         if code == 0:
             if pending is not None:
@@ -467,16 +425,31 @@ class Connection:
                 self._replies[number] = body
             return
         refused = refusal(str(code), body)
-        if pending is None:
-            if number in (0, None):  # about the connection as a whole, not one request
-                raise refused
+        if number == 0:
+            self._refused(refused)
+        elif pending is None:
             return
-        if code in ("draining", "busy"):
+        elif code in ("draining", "busy"):
             pending.sent, pending.refused = False, refused
             self._draining = self._draining or code == "draining"
-            return
-        del self._pending[number]
-        self._replies[number] = refused
+        else:
+            del self._pending[number]
+            self._replies[number] = refused
+
+    def _refused(self, refused: Refused) -> "NoReturn":
+        """The daemon refuses the connection, or a frame that it could not read; it hangs up after that."""
+        carried = {number: pending for number, pending in self._pending.items() if pending.sent}
+        if refused.code in ("busy", "draining"):  # there was no place for us: nothing was read
+            for pending in carried.values():
+                pending.sent, pending.refused = False, refused
+            raise refused
+        limit = refused.facts.get("limit", 0)
+        for number, pending in carried.items():
+            if len(carried) == 1 or (refused.code == "too_large" and pending.size > limit):
+                del self._pending[number]
+                self._replies[number] = refused
+                raise ConnectionResetError(refused.message)
+        raise refused
 
     def _foreign(self, why: str) -> "NoReturn":
         raise unreachable([[self.path, f"it does not speak our protocol: {why}"]], retryable=False)

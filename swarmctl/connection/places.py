@@ -96,13 +96,7 @@ def unreachable(tried: "list[list[str]]", *, retryable: bool) -> Unreachable:
 
 def denied(path: str) -> Denied:
     """What to do about EACCES on ``path``: the group to join, or to log in again for."""
-    needs, closed = 0o020, path
-    while True:
-        try:
-            status = os.stat(closed)
-            break
-        except PermissionError:  # a directory above does not let us through
-            needs, closed = 0o010, os.path.dirname(closed)
+    status, needs = _barrier(path)
     group = _group_of(status.st_gid) if status.st_mode & needs and status.st_gid else None
     if group is None or status.st_gid in (*os.getgroups(), os.getegid()):
         facts = {"message": f"{path}: permission denied; only its owner may use it", "next": "swarmshd"}
@@ -124,6 +118,20 @@ def denied(path: str) -> Denied:
                 "next": join,
             }
     return Denied("denied", {**facts, "retryable": False, "path": path})
+
+
+def _barrier(path: str) -> "tuple[os.stat_result, int]":
+    """What keeps us from ``path``, itself or a directory above, and the group's bit in its mode that would let us."""
+    try:
+        return os.stat(path), 0o020
+    except PermissionError:
+        pass
+    while True:
+        path = os.path.dirname(path)
+        try:
+            return os.stat(path or "."), 0o010
+        except PermissionError:
+            continue
 
 
 def _group_of(gid: int) -> "tuple[str, list[str]] | None":
