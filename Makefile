@@ -47,9 +47,9 @@ $(VENV)/.made: $(STALE)
 	@echo $(HERE) > $@
 
 $(VENV)/.run: pyproject.toml bin/swarmctl $(VENV)/.made
-	$(PIP) install --editable .
+	$(PIP) install --use-pep517 --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml bin/swarmctl $(VENV)/.made
-	$(PIP) install --editable '.[dev]'
+	$(PIP) install --use-pep517 --editable '.[dev]'
 	@touch $@ $(VENV)/.run

@@ -143,6 +143,7 @@ def test_the_same_process_twice_shares_a_descriptor(watches, deaths, start):
     before = descriptors()
     second = watches.add(os.pidfd_open(process.pid))
     assert first == second
+    assert watches.identities() == [first.identity]
     assert descriptors() == before
     kill(process)
     watches.look()
