@@ -143,7 +143,7 @@ def build(directory):
     return journal
 
 
-@pytest.mark.parametrize("mask", [0xFF, 0x01, 0x80])
+@pytest.mark.parametrize("mask", [0xFF, 0x01])
 def test_every_flipped_byte_is_refused_or_changes_nothing(tmp_path, mask):
     build(tmp_path)
     sound = content(tmp_path)
@@ -269,6 +269,63 @@ def test_what_is_damaged_before_a_statement_is_corruption_and_after_it_a_torn_ta
     damaged[hurt] ^= 0xFF
     path.write_bytes(damaged)
     with pytest.raises(Corrupt, match="CRC"):
+        read(tmp_path)
+
+
+def test_a_damaged_header_of_the_very_last_batch_is_no_unfinished_write(tmp_path):
+    """Headers lie inside one sector; a whole one that does not match was damaged after it was written."""
+    journal = write(tmp_path, BODIES[:3])
+    (path,) = segments(tmp_path)
+    data = path.read_bytes()
+    start = journal._at - records.frame_size(len(BODIES[2]))
+    for at in range(start + 4, start + records.FRAME_HEADER_SIZE):
+        damaged = bytearray(data)
+        damaged[at] ^= 0xFF
+        path.write_bytes(damaged)
+        with pytest.raises(Corrupt, match="header"):
+            read(tmp_path)
+
+
+def test_a_damaged_body_of_the_very_last_batch_cannot_be_told_from_an_unfinished_write(tmp_path):
+    """The one thing that is undecidable, until the idle frame a second later; so the evidence is kept."""
+    journal = write(tmp_path, BODIES[:3])
+    (path,) = segments(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[journal._at - 10] ^= 0xFF
+    path.write_bytes(data)
+    _, batches, recovery = read(tmp_path, mend=True)
+    assert [body for _, body in batches] == BODIES[:2]
+    assert recovery.torn.copy.read_bytes() == data[recovery.torn.offset :].rstrip(b"\0")
+
+
+def test_a_damaged_idle_frame_is_corruption_once_something_follows_it(tmp_path):
+    journal = write(tmp_path, BODIES[:2])
+    idle = journal._at
+    journal.idle()
+    (path,) = segments(tmp_path)
+    alone = path.read_bytes()
+    journal.append(BODIES[2], 2)
+    followed = path.read_bytes()
+    for at in (idle + 41, idle + 3):  # its body's CRC; its magic
+        for data, refused in ((alone, False), (followed, True)):
+            damaged = bytearray(data)
+            damaged[at] ^= 0xFF
+            path.write_bytes(damaged)
+            if refused:
+                with pytest.raises(Corrupt):
+                    read(tmp_path)
+            else:
+                assert [body for _, body in read(tmp_path)[1]] == BODIES[:2]
+
+
+def test_nothing_may_follow_a_seal(tmp_path):
+    write(tmp_path, BODIES[:2]).close()
+    (path,) = segments(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data + bytes(100))
+    assert read(tmp_path)[2].clean
+    path.write_bytes(data + bytes(100) + b"x")
+    with pytest.raises(Corrupt, match="after the seal"):
         read(tmp_path)
 
 
