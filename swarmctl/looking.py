@@ -1,0 +1,394 @@
+"""The verbs that only look: list, show, count, get, queues, agents, status, whoami.
+
+On a pipe each prints tab-separated fields without a header; on a terminal the same columns, aligned, with a header and
+relative times. ``show`` and ``status`` print one field a line.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from swarmctl import render
+from swarmctl.cli import Failure
+from swarmctl.parse import Usage, positional
+from swarmctl.parse import show as quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from swarmctl.cli import Call
+
+    Facts = dict[str, Any]
+
+ROWS = 50
+"""Rows of a list, unless asked."""
+
+PAGE = 1000
+"""Rows asked for at a time."""
+
+PARTS = ("payload", "checkpoint", "output", "result")
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return int(time.time() * 1000)
+
+
+def _age(ms: int | None, now: int) -> str:
+    return "-" if ms is None else render.span(max(0, now - ms))
+
+
+# -- items ---------------------------------------------------------------------------------------------
+
+
+def selection(call: Call) -> Facts:
+    """The filters of ``list`` and ``count`` as the wire has them."""
+    given = call.given
+    chosen: Facts = {
+        field: given[field] for field in ("state", "queue", "type", "team", "agent", "group") if field in given
+    }
+    if "mine" in given:
+        chosen["agent"] = call.agent
+    if "all" in given:
+        chosen["all"] = True
+    return chosen
+
+
+def list_items(call: Call) -> int:
+    """Open items, or those that are asked for; 50 rows unless asked."""
+    given = call.given
+    most = 0 if "all" in given and "limit" not in given else given.get("limit", ROWS)
+    chosen = selection(call)
+    after, shown, more = given.get("after_id", 0), 0, True
+    rows: list[Facts] = []
+    while more and (not most or shown < most):
+        page = call.ask("list", {**chosen, "limit": min(most - shown, PAGE) if most else PAGE, "after_id": after})
+        more, after = page["more"], page["after_id"]
+        shown += len(page["items"])
+        if call.json:
+            for item in page["items"]:
+                call.emit(item)
+        elif call.quiet:
+            call.out.text("".join([f"{item['id']}\n" for item in page["items"]]))
+        else:
+            rows += page["items"]
+            if not call.out.terminal or len(rows) >= PAGE:
+                _items(call, rows)
+                rows = []
+    if rows:
+        _items(call, rows)
+    return _end(call, chosen, shown, after, more=more)
+
+
+def _end(call: Call, chosen: Facts, shown: int, after: int, *, more: bool) -> int:
+    """Say where the list stopped, and what of it was not shown."""
+    if not call.json and not more:
+        return 0
+    part = more or "after_id" in call.given
+    total = call.ask("count", chosen)["count"] if part else shown
+    if call.json:
+        call.emit({"end": True, "shown": shown, "total": total, "after_id": after})
+    elif total > shown:
+        call.remark(f"{shown} of {total}; --limit 0 for all, --after-id {after} for the next")
+    return 0
+
+
+_COLUMNS = ("id", "state", "type", "priority", "queue", "team", "agent", "percent", "created_at", "description")
+
+
+def _items(call: Call, items: Iterable[Facts]) -> None:
+    if not call.out.terminal:
+        for item in items:
+            row = [item.get(column) for column in _COLUMNS]
+            row[8] = render.rfc3339(item["created_at"])
+            call.out.row(*row)
+        return
+    now = now_ms()
+    rows = [
+        [
+            item["id"],
+            item["state"],
+            item["type"],
+            item["priority"],
+            item["queue"],
+            item.get("team"),
+            item.get("agent"),
+            f"{item['percent']}%" if "percent" in item else None,
+            _age(item["created_at"], now),
+            item["description"],
+        ]
+        for item in items
+    ]
+    table(call, "ID STATE TYPE PRIORITY QUEUE TEAM AGENT DONE AGE DESCRIPTION".split(), rows)
+
+
+_STATE_COLOURS = {"ready": "32", "claimed": "36", "buried": "31", "cancelled": "31", "blocked": "33", "scheduled": "33"}
+
+
+def table(call: Call, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Aligned columns for a terminal; the last is cut where the line would end. Every cell is harmless."""
+    lines = [list(header), *[[render.harmless(render.field(cell)) for cell in row] for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    room = _columns() - sum(widths[:-1]) - 2 * (len(header) - 1)
+    coloured = "NO_COLOR" not in call.environ and call.environ.get("TERM") != "dumb"
+    for number, line in enumerate(lines):
+        last = line[-1] if len(line[-1]) <= max(room, 20) else line[-1][: max(room, 20) - 1] + "…"
+        cells = [cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)]
+        if coloured:
+            cells = [_coloured(cell, "1" if number == 0 else _STATE_COLOURS.get(cell.strip())) for cell in cells]
+        call.out.text("  ".join([*cells, last]).rstrip() + "\n")
+
+
+def _coloured(cell: str, colour: str | None) -> str:
+    return cell if colour is None else f"\x1b[{colour}m{cell}\x1b[0m"
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
+_ITEM_FIELDS = (
+    "id state type priority description queue team group ref agent fence attempt failures attempts_max crashes "
+    "releases percent status message after blocked_by blocked_reason require unique on_failure note points "
+    "exit_status reason created_at ready_at due_at claimed_at lease_until ended_at lease max_runtime watching "
+    "payload_size checkpoint_size output_size submitted_by changed_by"
+).split()
+
+
+def show(call: Call) -> int:
+    """Everything about items, one field a line."""
+    items = call.items()
+    if len(items) == 1 and call.json:
+        item = call.ask("show", {"id": items[0][0]})
+        for what in ("payload", "checkpoint"):
+            if item.get(f"{what}_size"):
+                item[what] = call.ask("get", {"id": item["id"], "what": what})["data"]
+        call.emit(item)
+        return 0
+    first = True
+
+    def lines(item: Facts) -> str:
+        nonlocal first
+        gap, first = ("" if first else "\n"), False
+        return gap + fields(call, item, _ITEM_FIELDS)
+
+    return call.each("show", items, lambda item, _: {"id": item}, lines)
+
+
+def fields(call: Call, facts: Facts, order: Sequence[str]) -> str:
+    """``name<TAB>value`` lines, aligned on a terminal; what ``order`` does not name comes last."""
+    names = [name for name in order if name in facts] + sorted(name for name in facts if name not in order)
+    width = max((len(name) for name in names), default=0)
+    now = now_ms()
+    lines = []
+    for name in names:
+        value = _value(name, facts[name], now if call.out.terminal else None)
+        lines.append(f"{name.ljust(width)}  {value}" if call.out.terminal else f"{name}\t{value}")
+    return "\n".join(lines)
+
+
+def _value(name: str, value: Any, now: int | None) -> str:
+    """A field's value for ``show``; with ``now`` for a terminal, with relative times."""
+    if type(value) is int and name in render.TIMES:
+        if now is None:
+            return render.rfc3339(value)
+        away = render.span(abs(now - value))
+        return f"{render.clock(value, now)} ({f'{away} ago' if value <= now else f'in {away}'})"
+    if type(value) is int and name in render.DURATIONS:
+        return render.span(value)
+    if type(value) is int and now is not None and (name.endswith("_size") or name in ("bytes", "items_bytes")):
+        return render.amount(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ",".join(str(one) for one in value) or "-"
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_value(str(key), one, None)}" for key, one in value.items()) or "-"
+    return render.field(value, terminal=now is not None)
+
+
+def count(call: Call) -> int:
+    """How many items there are."""
+    arguments = selection(call)
+    by = call.given.get("by")
+    if by is not None:
+        arguments["by"] = by
+    result = call.ask("count", arguments)
+    if call.json:
+        call.emit(result)
+    elif by is None:
+        call.out.row(result["count"])
+    else:
+        for value, number in sorted(result["by"].items(), key=lambda one: (-one[1], one[0])):
+            call.out.row(value, number)
+    return 0
+
+
+def get(call: Call) -> int:
+    """The raw bytes of a part of an item."""
+    item = positional("item", call.words[0], "ID", call.spoken)
+    what = call.words[1]
+    if what not in PARTS:
+        from swarmctl.help import nearest
+
+        raise Usage(f"WHAT is one of {', '.join(PARTS)}, not {quoted(what)}{nearest(what, PARTS)}", call.spoken)
+    data: bytes = call.ask("get", {"id": item, "what": what})["data"]
+    path = call.given.get("to")
+    if path is not None and path != "-":
+        _write(path, data)
+        if call.json:
+            call.emit({"id": item, "what": what, "size": len(data)})
+    elif call.json:
+        call.emit({"id": item, "what": what, "data": data})
+    else:
+        call.out.data(data)
+    return 0
+
+
+def _write(path: str, data: bytes) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise Failure(f"cannot write {quoted(path)}: {error.strerror}") from None
+
+
+# -- parts ---------------------------------------------------------------------------------------------
+
+_QUEUE_COUNTS = "ready scheduled blocked claimed buried done cancelled".split()
+_QUEUE_FIELDS = [
+    "queue",
+    *_QUEUE_COUNTS,
+    *"oldest_ready_at paused closed limit max_length lease max_attempts crash_cap stall_after".split(),
+]
+
+
+def _asked(call: Call, verb: str, field: str, many: str) -> list[Facts]:
+    """All queues or agents, or those that the positionals name; a name that is unknown is reported and left out."""
+    from swarmctl.connection import Refused
+
+    if not call.words:
+        found: list[Facts] = call.ask(verb, {})[many]
+        return found
+    found = []
+    for word in call.words:
+        name = positional("name", word, field.upper(), call.spoken)
+        try:
+            found += call.ask(verb, {field: name})[many]
+        except Refused as refused:
+            call.refuse(refused, name)
+    return found
+
+
+def queues(call: Call) -> int:
+    """The queues; each with its settings when it is named."""
+    found = _asked(call, "queues", "queue", "queues")
+    if call.json or call.quiet:
+        return _plain(call, found, "queue")
+    if call.words:
+        return _details(call, found, _QUEUE_FIELDS)
+    now = now_ms()
+    rows = [
+        [
+            queue["queue"],
+            *[queue[name] for name in _QUEUE_COUNTS],
+            _age(queue.get("oldest_ready_at"), now),
+            queue.get("limit"),
+            "closed" if queue.get("closed") else None,
+            queue.get("paused"),
+        ]
+        for queue in found
+    ]
+    header = [*"QUEUE READY SCHEDULED BLOCKED CLAIMED BURIED DONE CANCELLED OLDEST LIMIT CLOSED PAUSED".split()]
+    return _rows(call, header, rows)
+
+
+def agents(call: Call) -> int:
+    """The agents; each with all its fields when it is named."""
+    found = _asked(call, "agents", "agent", "agents")
+    if call.json or call.quiet:
+        return _plain(call, found, "agent")
+    if call.words:
+        order = "agent state team uid holds slots capacity labels watching heartbeat seen_at registered specialization"
+        return _details(call, found, order.split())
+    now = now_ms()
+    rows = [
+        [
+            agent["agent"],
+            agent["state"],
+            agent.get("team"),
+            len(agent["holds"]),
+            agent.get("slots"),
+            f"{agent['capacity']}%" if "capacity" in agent else None,
+            agent.get("watching"),
+            _age(agent["seen_at"], now),
+            ",".join(agent.get("labels") or ()),
+            agent.get("specialization"),
+        ]
+        for agent in found
+    ]
+    header = "AGENT STATE TEAM HOLDS SLOTS CAPACITY PID SEEN LABELS SPECIALIZATION".split()
+    return _rows(call, header, rows)
+
+
+def _plain(call: Call, found: list[Facts], name: str) -> int:
+    for one in found:
+        if call.json:
+            call.emit(one)
+        else:
+            call.out.row(one[name])
+    return call.status
+
+
+def _details(call: Call, found: list[Facts], order: Sequence[str]) -> int:
+    call.out.text("\n\n".join(fields(call, one, order) for one in found) + ("\n" if found else ""))
+    return call.status
+
+
+def _rows(call: Call, header: Sequence[str], rows: list[list[object]]) -> int:
+    if call.out.terminal:
+        table(call, header, rows)
+    else:
+        for row in rows:
+            call.out.row(*row)
+    return call.status
+
+
+# -- the daemon ----------------------------------------------------------------------------------------
+
+_STATUS_FIELDS = (
+    "program client state protocol pid uid socket state_dir durability started_at now epoch position durable_position "
+    "paused conditions states queues agents connections waiters held items_bytes journal keys"
+).split()
+
+
+def status(call: Call) -> int:
+    """The daemon, its queue and its journal."""
+    from swarmshd import __version__
+
+    facts = {**call.ask("status", {}), "client": f"swarmctl {__version__}"}
+    if call.json:
+        call.emit(facts)
+    elif call.quiet:
+        call.out.row(facts["state"])
+    else:
+        call.out.text(fields(call, facts, _STATUS_FIELDS) + "\n")
+    return 0
+
+
+def whoami(call: Call) -> int:
+    """The agent that the caller is, and why; asks nobody."""
+    agent, why = call.who()
+    if call.json:
+        call.emit({"agent": agent, "from": why})
+    elif call.quiet:
+        call.out.row(agent)
+    else:
+        call.out.row(agent, why)
+    return 0
