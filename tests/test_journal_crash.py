@@ -1,7 +1,7 @@
 """The journal on a disk that crashes at any operation and loses any part of what was not synced.
 
-`CrashingDisk` runs on real files. It keeps what is durable by the rules: the bytes of a file after a sync of the file, a
-name after a sync of the directory. After the crash the directory is made to hold that, a prefix of the later changes
+`CrashingDisk` runs on real files. It keeps what is durable by the rules: the bytes of a file after a sync of the file,
+a name after a sync of the directory. After the crash the directory is made to hold that, a prefix of the later changes
 of names, and for each file any sectors of the later writes.
 """
 

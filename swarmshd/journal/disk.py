@@ -28,16 +28,27 @@ def named(path: Path) -> Iterator[None]:
 
 
 class Disk:
-    """The real disk. The first group is the hot path: the bare system calls, without a Python frame of ours."""
+    """The real disk. What an append needs are the bare system calls, without a Python frame of ours."""
 
     pwrite = staticmethod(os.pwrite)
     fdatasync = staticmethod(os.fdatasync)
-
     fsync = staticmethod(os.fsync)
-    ftruncate = staticmethod(os.ftruncate)
-    close = staticmethod(os.close)
-    rename = staticmethod(os.rename)
-    unlink = staticmethod(os.unlink)
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        """Cut or extend a file."""
+        os.ftruncate(fd, size)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor."""
+        os.close(fd)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, instead of what had that name."""
+        os.rename(old, new)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file."""
+        os.unlink(path)
 
     def create(self, path: Path) -> int:
         """A new empty file, readable by its owner alone; one that is left under that name is emptied."""
