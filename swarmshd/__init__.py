@@ -13,7 +13,9 @@ The rooms of this package, each with its one idea:
 ``engine``      the single writer: decide, apply, group commit, release replies, deadlines
 ``server``      sockets, connections, backpressure, peer credentials
 ``liveness``    pidfds of watched processes
+``keeper``      what the daemon does beside serving: room ahead, folds, garbage collection
 ``settings``    the one table of settings
+``configuration``  how a file, the environment and options become settings
 ``systemd``     the notify protocol and socket activation
 ``main``        arguments, configuration, signals, start and stop order
 

@@ -6,8 +6,8 @@
 ``engine``    the whole
 """
 
-from swarmshd.engine.engine import Client, Engine
+from swarmshd.engine.engine import Client, Engine, Waiter
 from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.recovery import Started, start
 
-__all__ = ["Client", "Engine", "Numbers", "Started", "start"]
+__all__ = ["Client", "Engine", "Numbers", "Started", "Waiter", "start"]

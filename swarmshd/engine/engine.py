@@ -19,7 +19,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Protocol
 
-import swarmshd
+from swarmshd import __version__
 from swarmshd import events as e
 from swarmshd.commands import READS, Actor, Batch, Refusal, Request, encode_refusal, encode_result
 from swarmshd.engine.numbers import Numbers
@@ -321,13 +321,13 @@ class Engine:
         if command.version != VERSION:
             raise Refusal(
                 "version",
-                f"the client speaks protocol {command.version}, this daemon (swarmshd {swarmshd.__version__}) speaks {VERSION}",
+                f"the client speaks protocol {command.version}, this daemon (swarmshd {__version__}) speaks {VERSION}",
                 protocol=VERSION,
             )
         settings = self.settings
         return {
             "protocol": VERSION,
-            "program": f"swarmshd {swarmshd.__version__}",
+            "program": f"swarmshd {__version__}",
             "epoch": self.queue.tables.epoch,
             "position": self.journal.durable,
             "capabilities": ["batch", "wait", "watch-process"],
@@ -353,7 +353,7 @@ class Engine:
         chosen, minted = tables.key_order
         oldest = min((order[0][0] for order in (chosen, minted) if order), default=queue.desk.now)
         reply: dict[str, Any] = {
-            "program": f"swarmshd {swarmshd.__version__}",
+            "program": f"swarmshd {__version__}",
             "protocol": VERSION,
             "epoch": tables.epoch,
             "position": tables.position,
