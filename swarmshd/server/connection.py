@@ -12,8 +12,8 @@ from collections import deque
 
 from swarmshd import commands
 from swarmshd.commands import Actor, Refusal, Request
+from swarmshd.engine import Waiter
 from swarmshd.protocol import Decoder, FrameTooLarge
-from swarmshd.workqueue.waiting import Waiter
 
 READ_SIZE = 256 * 1024
 DESCRIPTORS_MAX = 16
@@ -24,6 +24,10 @@ OUT_PAUSE = 256 * 1024
 
 OUT_MAX = 4 << 20
 """Bytes of replies not taken above which the connection is closed."""
+
+_VIEW = memoryview(bytearray(READ_SIZE))
+_INTO = [_VIEW]
+"""Where every read goes first: one task reads, and a buffer for each read costs more than the read itself."""
 
 _ANCILLARY = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
 
@@ -82,7 +86,7 @@ class Connection:
             Closed: the peer went, or broke the protocol.
         """
         try:
-            data, ancillary, flags, _ = self._socket.recvmsg(READ_SIZE, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+            size, ancillary, flags, _ = self._socket.recvmsg_into(_INTO, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return []
         except OSError:
@@ -94,10 +98,10 @@ class Connection:
                 self.descriptors.extend(found)
         if flags & socket.MSG_CTRUNC or len(self.descriptors) > DESCRIPTORS_MAX:
             raise Closed(f"more than {DESCRIPTORS_MAX} descriptors that no command asks for")
-        if not data:
+        if not size:
             raise Closed
         try:
-            bodies = self._decoder.feed(data)
+            bodies = self._decoder.feed(bytes(_VIEW[:size]))
         except FrameTooLarge as error:
             self.refuse(0, Refusal("too_large", f"{error}; the connection is closed", limit=error.limit, name="frame"))
             raise Closed(str(error)) from None
