@@ -176,9 +176,9 @@ class Connection:
             number = min(self._pending, key=lambda number: self._pending[number].deadline)
             deadline = self._pending[number].deadline
             if until is not None and until < deadline:
-                if time.monotonic() >= until:
-                    raise TimeoutError
                 self._advance(None, until)
+                if not self._replies and time.monotonic() >= until:
+                    raise TimeoutError
             else:
                 self._advance(number, deadline)
         number = next(iter(self._replies))
@@ -243,15 +243,16 @@ class Connection:
             except (OSError, Refused) as error:
                 cause = self._failed(error) or cause
             now = time.monotonic()
+            if now < deadline and len(self._replies) == seen:
+                self._tell(now - begun, cause)
+                time.sleep(min(pause, deadline - now))
+                pause = min(pause * 2, PAUSE_MAX)
+                now = time.monotonic()
             if now >= deadline:
                 if number is not None and number in self._pending:
                     self._replies[number] = self._pending.pop(number).unanswered(cause, self.path)
                     self._lose()  # its answer would come to nobody
                 return
-            if len(self._replies) == seen:
-                self._tell(now - begun, cause)
-                time.sleep(min(pause, deadline - now))
-                pause = min(pause * 2, PAUSE_MAX)
 
     def _tell(self, since: float, cause: "Refused | None") -> None:
         if self.waiting is not None and cause is not None and since >= PATIENCE and not self._told:
@@ -332,40 +333,41 @@ class Connection:
         """Send what this connection has not carried yet. Descriptors leave with the first byte of their own frame."""
         if self._draining:
             return
-        gathered = bytearray()
+        frames = bytearray()
+        carried: list[Pending] = []
         try:
             for number, pending in list(self._pending.items()):
                 if pending.sent or number not in self._pending:
                     continue
+                if pending.fds and frames:
+                    self._write(frames, carried, deadline)
+                    frames, carried = bytearray(), []
                 body = pending.body(number)
-                if pending.fds and gathered:
-                    self._write(gathered, (), deadline)
-                    gathered = bytearray()
-                gathered += LENGTH.pack(len(body))
-                gathered += body
-                pending.sent = True
+                frames += LENGTH.pack(len(body))
+                frames += body
+                carried.append(pending)
                 if pending.fds:
-                    self._write(gathered, pending.fds, deadline)
-                    gathered = bytearray()
-            if gathered:
-                self._write(gathered, (), deadline)
+                    self._write(frames, carried, deadline)
+                    frames, carried = bytearray(), []
+            if frames:
+                self._write(frames, carried, deadline)
         except (BrokenPipeError, ConnectionResetError):
             if self._socket is not None:
                 self._take(self._socket.recv(1 << 16))  # why it hung up may be waiting to be read
             raise
 
-    def _write(self, data: bytearray, fds: "Sequence[int]", deadline: float) -> None:
+    def _write(self, frames: bytearray, carried: "list[Pending]", deadline: float) -> None:
+        """Send these frames. If there are descriptors, they belong to the first frame, and it is the only one."""
         assert self._socket is not None
+        fds = carried[0].fds
         try:
-            if fds:
-                rights = Struct(f"{len(fds)}i").pack(*fds)
-                done = self._socket.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, rights)])
-            else:
-                done = self._socket.send(data)
+            done = self._socket.sendmsg([frames], _rights(fds)) if fds else self._socket.send(frames)
         except BlockingIOError:
             done = 0
-        if done < len(data):
-            self._write_rest(memoryview(data)[done:], () if done else fds, deadline)
+        for pending in carried:  # not before: when the first send fails, nothing of them has left
+            pending.sent = True
+        if done < len(frames):
+            self._write_rest(memoryview(frames)[done:], () if done else fds, deadline)
 
     def _write_rest(self, data: memoryview, fds: "Sequence[int]", deadline: float) -> None:
         """Write while reading: a daemon whose replies nobody takes would stop taking requests."""
@@ -383,9 +385,8 @@ class Connection:
                 if events & ~select.POLLOUT:
                     self._take(self._socket.recv(1 << 16))
                 if events & select.POLLOUT:
-                    rights = [(SOL_SOCKET, SCM_RIGHTS, Struct(f"{len(fds)}i").pack(*fds))] if fds else []
                     try:
-                        data = data[self._socket.sendmsg([data], rights) :]
+                        data = data[self._socket.sendmsg([data], _rights(fds)) :]
                     except BlockingIOError:
                         continue
                     fds = ()
@@ -394,11 +395,12 @@ class Connection:
         """Wait for bytes and take the replies in them."""
         assert self._socket is not None
         left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(left)
+        if left > 0:
+            self._socket.settimeout(left)
         try:
             data = self._socket.recv(1 << 16)
+        except BlockingIOError:  # time was over before; what is there already would have been taken
+            raise TimeoutError from None
         finally:
             self._socket.settimeout(0)
         self._take(data)
@@ -453,3 +455,8 @@ class Connection:
 
     def _foreign(self, why: str) -> "NoReturn":
         raise unreachable([[self.path, f"it does not speak our protocol: {why}"]], retryable=False)
+
+
+def _rights(fds: "Sequence[int]") -> "list[tuple[int, int, bytes]]":
+    """The ancillary data that passes these descriptors."""
+    return [(SOL_SOCKET, SCM_RIGHTS, Struct(f"{len(fds)}i").pack(*fds))] if fds else []
