@@ -64,7 +64,7 @@ def load(recovery: journal.Recovery) -> tuple[Tables, int]:
     """The state that the snapshot and the segments hold, and the number of batches applied.
 
     Raises:
-        Declined: the snapshot or an event is of a later format.
+        Declined: the snapshot, a row or an event is of a later format.
         journal.JournalError, OSError: as `journal.recover`.
     """
     snapshot = recovery.snapshot
@@ -72,13 +72,13 @@ def load(recovery: journal.Recovery) -> tuple[Tables, int]:
         raise Declined(f"the snapshot is of format {snapshot.program_format}, this program writes {events.FORMAT}")
     tables = Tables()
     batches = 0
-    for chunk in recovery.chunks():
-        tables.restore(events.decode_rows(chunk))
     try:
+        for chunk in recovery.chunks():
+            tables.restore(events.decode_rows(chunk))
         for batch in recovery.batches():
             tables.replay(events.decode_batch(batch.body, batch.position))
             batches += 1
-    except events.UnknownEvent as unknown:
+    except ValueError as unknown:  # the CRCs are right, so another program wrote it
         raise Declined(f"the journal holds what this program does not know: {unknown}") from None
     return tables, batches
 
@@ -134,6 +134,7 @@ def main() -> int:
     try:
         if options.format != events.FORMAT:
             raise Declined(f"the daemon reads format {options.format}, this program writes {events.FORMAT}: restart it")
+        options.directory.stat()  # there is nothing to make here
         lock.acquire(retries=0)
         with lock:
             print(json.dumps(fold(options.directory, options.upto)), flush=True)  # noqa: T201 - its one result

@@ -57,6 +57,15 @@ def listing(directory: Path) -> Listing:
     return found
 
 
+def size_of(found: list[tuple[int, Path]]) -> int:
+    """Bytes of these files; one that was pruned meanwhile counts as nothing."""
+    size = 0
+    for _, path in found:
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
+
+
 def make_directory(disk: Disk, directory: Path) -> None:
     """Make the journal's directory and its missing parents, durably, for their owner alone."""
     if directory.is_dir():

@@ -428,12 +428,11 @@ class Journal:
     def sealed_bytes(self) -> tuple[int, int]:
         """The bytes of the sealed segments that a fold could take in, and of the newest snapshot."""
         found = files.listing(self._directory)
-        snapshot = found.snapshots[-1][1].stat().st_size if found.snapshots else 0
-        return sum(path.stat().st_size for _, path in found.segments[:-1]), snapshot
+        return files.size_of(found.segments[:-1]), files.size_of(found.snapshots[-1:])
 
     def sizes(self) -> Sizes:
         """What there is on the disk now, by listing the directory."""
         found = files.listing(self._directory)
-        size = sum(path.stat().st_size for _, path in found.segments + found.snapshots)
+        size = files.size_of(found.segments + found.snapshots)
         position = found.snapshots[-1][0] if found.snapshots else 0
         return Sizes(len(found.segments), size, position, self.room)
