@@ -330,10 +330,13 @@ def _refusal_facts(call: Call, refused: Refused, about: object) -> Facts:
 def _about(call: Call) -> object:
     """The one item that a call was about, for its error line."""
     words = [word for word in call.words if word != "-"]
-    verb = call.line.verb
-    if verb is None or not words or not verb.takes.startswith(("ID", "[ID", "QUEUE", "[QUEUE", "AGENT")):
+    takes = call.line.verb.takes.lstrip("[") if call.line.verb else ""
+    if not words or not takes.startswith(("ID", "QUEUE", "AGENT")):
         return None
-    return words[0].rpartition(":")[0] if values.item_and_token(words[0])[1] else words[0]
+    try:
+        return values.item_and_token(words[0])[0] if takes.startswith("ID") else words[0]
+    except ValueError:
+        return None
 
 
 def _usage(wrong: Usage, *, as_json: bool) -> int:

@@ -18,6 +18,7 @@ import errno
 import os
 import select
 import signal
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,6 +180,10 @@ def _keeper(
             os.write(status, ended.to_bytes(4, "big"))
             while os.read(control, 64):  # until the report was acknowledged
                 pass
+    except BrokenPipeError:
+        pass  # ``work`` died while COMMAND did
+    except Exception:  # noqa: BLE001 - a fork must not return; a fault is shown with COMMAND's output
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(0)
 
@@ -186,7 +191,8 @@ def _keeper(
 def _close_all_but(*kept: int) -> None:
     low = 0
     for descriptor in sorted(kept):
-        os.closerange(low, descriptor)
+        if low < descriptor:  # an empty range from 0 is taken for all that there are
+            os.closerange(low, descriptor)
         low = descriptor + 1
     os.closerange(low, DESCRIPTORS)
 

@@ -41,6 +41,11 @@ def _age(ms: int | None, now: int) -> str:
     return "-" if ms is None else render.span(max(0, now - ms))
 
 
+def _moment(call: Call, ms: int | None, now: int) -> str | None:
+    """A moment as an age on a terminal, as RFC 3339 elsewhere."""
+    return _age(ms, now) if call.out.terminal else None if ms is None else render.rfc3339(ms)
+
+
 # -- items ---------------------------------------------------------------------------------------------
 
 
@@ -298,7 +303,7 @@ def queues(call: Call) -> int:
         [
             queue["queue"],
             *[queue[name] for name in _QUEUE_COUNTS],
-            _age(queue.get("oldest_ready_at"), now),
+            _moment(call, queue.get("oldest_ready_at"), now),
             queue.get("limit"),
             "closed" if queue.get("closed") else None,
             queue.get("paused"),
@@ -327,7 +332,7 @@ def agents(call: Call) -> int:
             agent.get("slots"),
             f"{agent['capacity']}%" if "capacity" in agent else None,
             agent.get("watching"),
-            _age(agent["seen_at"], now),
+            _moment(call, agent["seen_at"], now),
             ",".join(agent.get("labels") or ()),
             agent.get("specialization"),
         ]

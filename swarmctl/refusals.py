@@ -78,9 +78,7 @@ def _nothing(call: Call, facts: Facts) -> str:
 
 
 def _without_verb(text: str, call: Call) -> str:
-    """The daemon begins some sentences with its verb, which stands on the line already."""
+    """The daemon begins some sentences with its verb, and the item; both stand on the line already."""
     wire = call.line.verb.wire if call.line.verb else ""
-    for verb in (wire, call.spoken):
-        if verb and text.startswith(f"{verb}: "):
-            return text[len(verb) + 2 :]
-    return text
+    head, colon, rest = text.partition(": ")
+    return rest if colon and wire and head.partition(" ")[0] in (wire, call.spoken) else text
