@@ -38,7 +38,7 @@ class Pending:
 
     def body(self, number: int) -> bytes:
         arguments = self.arguments
-        if self.wait_until:
+        if self.wait_until and self.size:  # it was sent before
             left = max(0, round((self.wait_until - time.monotonic()) * 1000))
             arguments = {**arguments, WAITS[self.verb]: left}
         frame = cbor.dumps([number, self.verb, arguments])
