@@ -309,6 +309,33 @@ def test_on_a_full_disk_the_segment_is_used_to_its_end_and_still_sealed(tmp_path
     assert recovery.clean
 
 
+def test_a_start_needs_little_room(tmp_path, disk):
+    """A daemon that was killed on a full disk must come back, so that work can be finished."""
+    disk.fails["pwrite"] = lambda fd, data, at: failing(errno.ENOSPC)() if at + len(data) > 100_000 else None
+    journal = begin(tmp_path, disk)
+    put(journal, b"x" * journal.room)
+    assert journal._path.stat().st_size == 1 << 16
+    with pytest.raises(Full):
+        put(journal, b"x" * 60_000)
+    journal.close()
+    assert read(tmp_path)[0].clean
+
+
+def test_evidence_is_bounded(tmp_path, disk):
+    for number in range(20):
+        journal = begin(tmp_path, disk, position=number * 10, epoch=number)
+        disk.fails["pwrite"] = lambda fd, data, at: os.pwrite(fd, data[:20], at)
+        with pytest.raises(JournalFailed):
+            journal.append(b"x" * number, 1)
+        disk.fails.clear()
+        torn = read(tmp_path, mend=True)[0].torn
+        assert torn is not None
+        assert torn.copy is not None
+        assert torn.copy.read_bytes()
+        assert torn.copy in listing(tmp_path).evidence
+    assert len(listing(tmp_path).evidence) == 16
+
+
 def test_prepare_runs_beside_append_and_sync(tmp_path, disk):
     """The two threads meet at every edge of the room, since it is small and prepared all the time."""
     journal = begin(tmp_path, disk, rotation_bytes=6 * MIB)

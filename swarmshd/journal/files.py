@@ -31,6 +31,7 @@ class Listing(NamedTuple):
 
     segments: list[tuple[int, Path]]
     snapshots: list[tuple[int, Path]]
+    evidence: list[Path]
     temporaries: list[Path]
 
 
@@ -46,14 +47,14 @@ def snapshot_path(directory: Path, position: int) -> Path:
 
 def listing(directory: Path) -> Listing:
     """What is in a journal's directory; nothing, if there is no directory."""
-    found = Listing([], [], [])
+    found = Listing([], [], [], [])
     with suppress(FileNotFoundError):
         for path in sorted(directory.iterdir()):
             match = _NAME.fullmatch(path.name)
             if match:
                 (found.segments if match[1] == "segment" else found.snapshots).append((int(match[2]), path))
-            elif path.name.endswith(TEMPORARY) and _NAME.match(path.name):
-                found.temporaries.append(path)
+            elif _NAME.match(path.name):
+                (found.temporaries if path.name.endswith(TEMPORARY) else found.evidence).append(path)
     return found
 
 

@@ -22,6 +22,9 @@ from swarmshd.journal.errors import Corrupt, VersionMismatch
 from swarmshd.journal.scan import Scan
 from swarmshd.journal.snapshot import read_snapshot, read_snapshot_header
 
+EVIDENCE_MAX = 16
+"""Torn tails that are kept; the oldest goes when there would be one more."""
+
 
 class Batch(NamedTuple):
     """The events of one round, as they were appended after `position`."""
@@ -229,6 +232,8 @@ class Recovery:
         """Copy the torn tail to a durable file beside the segment."""
         copy = torn.path.with_name(f"{torn.path.name}.torn-{torn.offset}")
         tail = memoryview(data)[torn.offset : torn.offset + torn.bytes]
+        for old in self._found.evidence[: 1 - EVIDENCE_MAX]:
+            self._disk.unlink(old)
         fd = files.draft(self._disk, copy, lambda fd: self._disk.write(fd, tail, 0))
         self._disk.close(fd)
         files.adopt(self._disk, copy)

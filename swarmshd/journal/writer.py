@@ -28,6 +28,9 @@ from swarmshd.journal.snapshot import read_snapshot_header
 FIRST_ROOM = 1 << 20
 """Size of a new segment, in bytes."""
 
+SMALL_ROOM = 1 << 16
+"""Size of a new segment where the disk has no room for that: enough to finish work, and to start at all."""
+
 STEP = 4 << 20
 """What `prepare` adds to a segment, in bytes."""
 
@@ -133,14 +136,19 @@ class Journal:
         files.make_directory(self._disk, self._directory)
         previous = self._previous(position, epoch)
         self._epoch = epoch
-        path, salt, fd = self._draft(position, previous)
+        try:
+            room = FIRST_ROOM
+            path, salt, fd = self._draft(position, previous, room)
+        except Full:
+            room = SMALL_ROOM
+            path, salt, fd = self._draft(position, previous, room)
         try:
             files.adopt(self._disk, path)
         except OSError:
             self._disk.close(fd)
             files.discard(self._disk, path)
             raise
-        self._use(path, salt, fd, position)
+        self._use(path, salt, fd, position, room)
 
     def _previous(self, start: int, epoch: int) -> int:
         """Where the newest segment ends, which a new one is to name; an empty one of the same position is replaced."""
@@ -156,7 +164,7 @@ class Journal:
             raise ValueError(f"position {start}, epoch {epoch} cannot follow position {end}, epoch {header.epoch}")
         return header.previous if name == start else end
 
-    def _draft(self, start: int, previous: int) -> tuple[Path, int, int]:
+    def _draft(self, start: int, previous: int, room: int) -> tuple[Path, int, int]:
         """A new segment under its temporary name: its path, salt and descriptor."""
         path = files.segment_path(self._directory, start)
         salt = int.from_bytes(self._random(4), "big") | 1
@@ -164,28 +172,28 @@ class Journal:
 
         def fill(fd: int) -> None:
             self._disk.write(fd, head, 0)
-            self._disk.zero(fd, len(head), FIRST_ROOM)
+            self._disk.zero(fd, len(head), room)
 
         try:
             return path, salt, files.draft(self._disk, path, fill)
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise Full(path, FIRST_ROOM) from None
+                raise Full(path, room) from None
             raise
 
-    def _use(self, path: Path, salt: int, fd: int, start: int) -> None:
+    def _use(self, path: Path, salt: int, fd: int, start: int, room: int) -> None:
         self._path, self._salt, self._fd, self._start = path, salt, fd, start
         self.end = self.durable = self._synced = start
         self._stated = -1
         self._at = records.SECTOR
-        self._room = FIRST_ROOM
+        self._room = room
         self._rotate_at = self._rotation_bytes
 
     def _rotate(self) -> None:
         """Seal the segment and go on in a new one; on a full disk, stay and try again after another step."""
         with self._growing:
             try:
-                path, salt, fd = self._draft(self.end, self.end)
+                path, salt, fd = self._draft(self.end, self.end, FIRST_ROOM)
             except Full:
                 self._rotate_at = self._at + STEP
                 return
@@ -201,7 +209,7 @@ class Journal:
                 self._disk.close(fd)
                 raise
             self._disk.close(self._fd)
-            self._use(path, salt, fd, self.end)
+            self._use(path, salt, fd, self.end, FIRST_ROOM)
 
     def _seal(self) -> None:
         """Make all durable, then say so in a seal, and give the rest of the room back."""
@@ -313,7 +321,10 @@ class Journal:
         if stop > self._room:
             with self._growing:
                 if stop > self._room:
-                    self._grow(-(-stop // FIRST_ROOM) * FIRST_ROOM)
+                    try:
+                        self._grow(-(-stop // FIRST_ROOM) * FIRST_ROOM)
+                    except Full:
+                        self._grow(-(-stop // SMALL_ROOM) * SMALL_ROOM)
 
     def prepare(self) -> None:
         """Zero a step ahead if little room is left. May run in a thread of its own beside `append` and `sync`.
