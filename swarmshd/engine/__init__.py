@@ -6,8 +6,9 @@
 ``engine``    the whole
 """
 
-from swarmshd.engine.engine import Client, Engine, Waiter
+from swarmshd.engine.engine import Client, Engine
 from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.recovery import Started, start
+from swarmshd.workqueue.waiting import Waiter
 
 __all__ = ["Client", "Engine", "Numbers", "Started", "Waiter", "start"]

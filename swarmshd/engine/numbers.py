@@ -9,11 +9,13 @@ import os
 import random
 
 from swarmshd.events import BlocksReserved
+from swarmshd.protocol import SUBMITS_MAX
 from swarmshd.workqueue.tables import Tables
 
 BLOCK = 65_536
 AHEAD = 2 * BLOCK
 """A new reservation is written when less than this is left."""
+assert AHEAD > SUBMITS_MAX, "else a command could wait for ever for numbers that are never reserved"
 
 
 class Numbers:
@@ -22,7 +24,7 @@ class Numbers:
     def __init__(self) -> None:
         self._next_id = self._next_fence = 1
         self._ids_end = self._fences_end = self._positions_end = 1
-        self._chance = random.Random()
+        self._chance = random.Random()  # noqa: S311 - spreads retries; secrets come from the kernel
 
     def resume(self, tables: Tables, *, clean: bool) -> None:
         """Go on after what the journal holds."""

@@ -77,6 +77,7 @@ def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adop
 
     Args:
         directory: the state directory; the caller holds its lock.
+        settings: those that the daemon runs with.
         wall: the wall clock, in milliseconds.
         boot: the id of this boot of the host.
         adopt: finds a process again that was watched before.

@@ -1,0 +1,345 @@
+"""The engine without sockets: rounds, gated replies, numbers across crashes, what a start finds.
+
+The journal is a real one in a temporary directory; the clock is an argument; a client is an object that keeps
+the replies it got.
+"""
+
+import errno
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import pytest
+
+from swarmshd import commands, configuration
+from swarmshd.commands import Actor
+from swarmshd.engine import Engine, Started, Waiter, numbers, start
+from swarmshd.engine.numbers import BLOCK
+from swarmshd.journal import Full, JournalFailed
+from swarmshd.journal.disk import DISK
+
+NOW = 1_800_000_000_000
+ALL = frozenset(("read", "work", "admin"))
+
+
+class Peer:
+    """A client that keeps what it is sent."""
+
+    def __init__(self, uid: int = 0, classes: frozenset[str] = ALL) -> None:
+        self.actor = Actor(uid, 4711, admin="admin" in classes)
+        self.classes = classes
+        self.waiting: dict[int, Waiter] = {}
+        self.replies: list[list[Any]] = []
+
+    def send(self, frame: bytes) -> None:
+        self.replies.append(cbor2.loads(frame[4:]))
+
+
+def begin(
+    directory: Path,
+    *settings: str,
+    wall: int = NOW,
+    boot: str = "boot-1",
+    adopt: Callable[[int, int], str] = lambda _pid, _inode: "dead",
+) -> Started:
+    return start(directory, configuration.resolve(None, {}, settings), wall, boot, adopt)
+
+
+def take(
+    engine: Engine, peer: Peer, number: int, verb: str, watches: Sequence[tuple[int, int]] = (), **arguments: Any
+) -> None:
+    request = commands.structure(verb, arguments, peer.actor.uid)
+    engine.take(peer, number, request, tuple(watches), 100, engine.queue.desk.now)
+
+
+def turn(engine: Engine, now: int | None = None) -> None:
+    """One whole turn: decide, write, sync, reply."""
+    engine.advance(engine.queue.desk.now if now is None else now)
+    engine.commit()
+
+
+def ask(
+    engine: Engine, verb: str, watches: Sequence[tuple[int, int]] = (), peer: Peer | None = None, **arguments: Any
+) -> Any:
+    """One request to its reply: the result, or ``(code, facts)``."""
+    peer = peer or Peer()
+    take(engine, peer, 1, verb, watches, **arguments)
+    turn(engine)
+    _, code, result = peer.replies[-1]
+    return result if code == 0 else (code, result)
+
+
+def crash(engine: Engine, directory: Path) -> Path:
+    """The files as a killed daemon leaves them."""
+    left = directory.with_name(directory.name + "x")
+    shutil.copytree(directory, left)
+    engine.journal.close()
+    return left
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def test_law_replies_do_not_lie_no_reply_leaves_before_its_sync(place: Path) -> None:
+    engine = begin(place).engine
+    writer, reader = Peer(), Peer()
+    take(engine, writer, 7, "submit", type="t", description="d")
+    take(engine, reader, 8, "show", id=1)
+    take(engine, reader, 9, "submit", type="t", description="d", after=[77])
+    engine.advance(NOW)
+    assert engine.write()
+    assert writer.replies == []
+    assert reader.replies == [], "neither a read of the new item nor a refusal decided after it"
+    take(engine, reader, 10, "count")
+    engine.advance(NOW)
+    assert reader.replies == [], "a read waits for the state that it saw, although it changes nothing"
+    engine.sync()
+    assert writer.replies == [], "the sync alone releases nothing: the owner of the loop says when"
+    engine.durable()
+    assert writer.replies == [[7, 0, {"id": 1, "created": True}]]
+    assert [reply[0] for reply in reader.replies] == [8, 9, 10]
+    assert reader.replies[1][1] == "not_found"
+    take(engine, reader, 11, "count")
+    engine.advance(NOW)
+    assert reader.replies[-1] == [11, 0, {"count": 1}], "with nothing in flight a read is answered at once"
+
+
+def test_one_batch_is_unsynced_at_a_time_and_the_next_round_gathers(place: Path) -> None:
+    engine = begin(place).engine
+    peer = Peer()
+    take(engine, peer, 1, "submit", type="t", description="d")
+    engine.advance(NOW)
+    assert engine.write()
+    for number in (2, 3):
+        take(engine, peer, number, "submit", type="t", description="d")
+    engine.advance(NOW)
+    assert not engine.write(), "the batch before is not durable"
+    engine.sync()
+    engine.durable()
+    assert [reply[0] for reply in peer.replies] == [1]
+    batches = engine.batches
+    assert engine.write()
+    engine.sync()
+    engine.durable()
+    assert [reply[0] for reply in peer.replies] == [1, 2, 3]
+    assert engine.batches == batches + 1, "both went in one batch"
+
+
+def test_a_round_is_closed_between_commands_and_what_is_left_is_refused_in_time(place: Path) -> None:
+    engine = begin(place, "BATCH_SIZE=2", "BATCH_TIMEOUT=1000").engine
+    peer = Peer()
+    for number in range(1, 6):
+        take(engine, peer, number, "submit", type="t", description="d")
+    engine.advance(NOW)
+    assert engine.waiting_to_decide
+    assert len(engine.queue.tables.items) == 2
+    engine.advance(NOW + 1001)
+    turn(engine, NOW + 1001)
+    assert [(reply[0], reply[1]) for reply in peer.replies] == [
+        (1, 0), (2, 0), (3, "commit_timeout"), (4, "commit_timeout"), (5, "commit_timeout"),
+    ]  # fmt: skip
+    assert len(engine.queue.tables.items) == 2, "nothing happened of those"
+
+
+def test_a_refused_command_writes_nothing(place: Path) -> None:
+    engine = begin(place).engine
+    before = engine.journal.end
+    assert ask(engine, "complete", id=5, agent="a")[0] == "not_found"
+    assert ask(engine, "claim", agent="a")[0] == "empty"
+    assert engine.journal.end == before
+
+
+def test_numbers_are_never_handed_out_twice(place: Path) -> None:
+    engine = begin(place).engine
+    assert ask(engine, "submit", type="t", description="d")["id"] == 1
+    assert ask(engine, "claim", agent="a")["items"][0]["fence"] == 1
+    killed = crash(engine, place)
+    started = begin(killed)
+    assert started.engine.queue.tables.epoch == 2
+    first = ask(started.engine, "submit", type="t", description="d")["id"]
+    assert first >= BLOCK, "how far the lost part had come cannot be known"
+    assert ask(started.engine, "claim", agent="b", id=first)["items"][0]["fence"] >= BLOCK
+    position = started.engine.journal.end
+    assert position >= BLOCK
+    started.engine.close(NOW + 5)
+    again = begin(killed, wall=NOW + 10)
+    assert again.clean
+    assert ask(again.engine, "submit", type="t", description="d")["id"] == first + 1, "a clean stop skips nothing"
+
+
+def test_blocks_are_reserved_ahead_and_counted_only_when_durable(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbers, "BLOCK", 1000)
+    monkeypatch.setattr(numbers, "AHEAD", 2000)
+    engine = begin(place).engine
+    line = ["submit", {"type": "t", "description": "d"}]
+    made = 0
+    while made < 10_000:
+        replies = ask(engine, "batch", commands=[line] * 900)["replies"]
+        assert all(code == 0 for code, _ in replies)
+        made += len(replies)
+        tables = engine.queue.tables
+        assert tables.next_id <= tables.ids_end
+        assert tables.position <= tables.positions_end
+    assert engine.queue.tables.next_id == made + 1
+
+
+@pytest.mark.parametrize("verb", ["submit", "claim", "complete"])
+def test_a_keyed_change_is_answered_the_same_after_a_crash(place: Path, verb: str) -> None:
+    engine = begin(place).engine
+    token = None
+    if verb != "submit":
+        ask(engine, "submit", type="t", description="d")
+    if verb == "complete":
+        token = ask(engine, "claim", agent="a")["items"][0]["token"]
+    every: dict[str, dict[str, Any]] = {
+        "submit": {"type": "t", "description": "d"},
+        "claim": {"agent": "a"},
+        "complete": {"id": 1, "token": token, "note": "fine"},
+    }
+    arguments = every[verb]
+    reply = ask(engine, verb, key="k", **arguments)
+    assert ask(engine, verb, key="k", **arguments) == reply
+    started = begin(crash(engine, place))
+    again = ask(started.engine, verb, key="k", **arguments)
+    assert again == reply
+    assert len(started.engine.queue.tables.items) == 1
+    changed = {**arguments, ("note" if verb == "complete" else "description" if verb == "submit" else "agent"): "other"}
+    assert ask(started.engine, verb, key="k", **changed)[0] == "conflict"
+
+
+def test_leases_are_moved_by_the_downtime(place: Path) -> None:
+    engine = begin(place).engine
+    ask(engine, "submit", type="t", description="d")
+    until = ask(engine, "claim", agent="a")["items"][0]["expires_at"]
+    engine.close(NOW + 1000)
+    hour = 3_600_000
+    started = begin(place, wall=NOW + 1000 + hour)
+    shown = ask(started.engine, "show", id=1)
+    assert shown["state"] == "claimed"
+    assert shown["lease_until"] == until + hour
+
+
+def test_time_does_not_go_back_at_a_start(place: Path) -> None:
+    engine = begin(place).engine
+    ask(engine, "submit", type="t", description="d")
+    engine.close(NOW + 1000)
+    started = begin(place, wall=NOW - 86_400_000)
+    assert started.engine.queue.desk.now == NOW + 1000
+
+
+def test_a_lease_that_ends_soon_after_a_leap_is_nobodys_fault(place: Path) -> None:
+    engine = begin(place).engine
+    ask(engine, "submit", type="t", description="d")
+    ask(engine, "claim", agent="a")
+    engine.shift_clock(NOW + 60_000, 60_000)
+    turn(engine, NOW + 60_000 + 300_001)
+    shown = ask(engine, "show", id=1)
+    assert (shown["state"], shown["crashes"]) == ("ready", 0)
+
+
+def test_another_boot_frees_every_claim_and_counts_nothing(place: Path) -> None:
+    engine = begin(place).engine
+    for _ in range(3):
+        ask(engine, "submit", type="t", description="d")
+    ask(engine, "claim", agent="a", count=2)
+    ask(engine, "claim", agent="b", watch=True, watches=[(99, 5)])
+    started = begin(crash(engine, place), boot="boot-2")
+    for number in (1, 2, 3):
+        shown = ask(started.engine, "show", id=number)
+        assert (shown["state"], shown["crashes"], shown["failures"]) == ("ready", 0, 0)
+
+
+@pytest.mark.parametrize(("found", "state"), [("alive", "claimed"), ("dead", "ready"), ("unknown", "claimed")])
+def test_watched_processes_across_a_restart(place: Path, found: str, state: str) -> None:
+    engine = begin(place).engine
+    ask(engine, "submit", type="t", description="d")
+    ask(engine, "claim", agent="a", watch=True, watches=[(99, 5)])
+    started = begin(crash(engine, place), adopt=lambda pid, inode: found if (pid, inode) == (99, 5) else "dead")
+    shown = ask(started.engine, "show", id=1)
+    assert (shown["state"], shown["crashes"]) == (state, 0)
+    assert shown.get("watching") == (99 if found == "alive" else None)
+    if found == "unknown":
+        assert shown["lease_until"] == NOW + 300_000, "its lease decides"
+    if found == "alive":
+        started.engine.died((99, 5))
+        turn(started.engine)
+        shown = ask(started.engine, "show", id=1)
+        assert (shown["state"], shown["crashes"]) == ("ready", 1)
+
+
+def test_recovery_gives_the_same_rows(place: Path) -> None:
+    engine = begin(place).engine
+    ask(engine, "submit", type="t", description="d", ref="r", group="g", unique="u")
+    ask(engine, "submit", type="t", description="d", after=["r"], on_failure="cancel", key="k")
+    ask(engine, "claim", agent="a")
+    ask(engine, "progress", id=1, agent="a", percent=30, checkpoint=b"half")
+    ask(engine, "cancel", id=1, reason="no")
+    rows = list(engine.queue.tables.rows())
+    killed = crash(engine, place)
+    started = begin(killed)
+    later = list(started.engine.queue.tables.rows())
+    assert cbor2.dumps(later[1:]) == cbor2.dumps(rows[1:]), "all but the row of positions and epochs"
+
+
+def test_a_class_that_the_peer_has_not_is_denied_inside_a_batch_too(place: Path) -> None:
+    engine = begin(place).engine
+    reader = Peer(1000, frozenset(("read",)))
+    assert ask(engine, "submit", peer=reader, type="t", description="d")[0] == "denied"
+    worker = Peer(1000, frozenset(("read", "work")))
+    replies = ask(
+        engine, "batch", peer=worker,
+        commands=[["submit", {"type": "t", "description": "d"}], ["queue_set", {"queue": "default", "closed": True}]],
+    )["replies"]  # fmt: skip
+    assert [code for code, _ in replies] == [0, "denied"]
+
+
+def test_draining_sends_waiters_away_and_refuses_changes(place: Path) -> None:
+    engine = begin(place).engine
+    waiting = Peer()
+    take(engine, waiting, 1, "claim", agent="a", wait=10_000)
+    turn(engine)
+    assert waiting.replies == []
+    engine.drain()
+    turn(engine)
+    assert waiting.replies[0][1] == "draining"
+    assert ask(engine, "submit", type="t", description="d")[0] == "draining"
+    assert ask(engine, "count") == {"count": 0}
+    assert engine.idle
+
+
+def test_a_full_disk_refuses_new_work_and_lets_work_be_finished(place: Path) -> None:
+    engine = begin(place).engine
+    ask(engine, "submit", type="t", description="d")
+    engine.full = Full(place, 4096)
+    assert ask(engine, "submit", type="t", description="d")[0] == "disk_full"
+    assert ask(engine, "claim", agent="a")["items"][0]["id"] == 1
+    assert ask(engine, "complete", id=1, agent="a")["state"] == "done"
+
+
+class BrokenDisk:
+    """The disk, but a sync fails."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(DISK, name)
+
+    @staticmethod
+    def fdatasync(_fd: int) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+
+def test_law_acknowledged_is_durable_after_a_failed_sync_nothing_is_answered(place: Path) -> None:
+    engine = begin(place).engine
+    engine.journal._disk = BrokenDisk()  # type: ignore[assignment]
+    peer = Peer()
+    take(engine, peer, 1, "submit", type="t", description="d")
+    engine.advance(NOW)
+    assert engine.write()
+    with pytest.raises(JournalFailed):
+        engine.sync()
+    assert peer.replies == []
+    with pytest.raises(JournalFailed):
+        engine.sync()

@@ -1,0 +1,146 @@
+"""The daemon's side tasks, with a real engine, a real fold in its own process, and no sockets."""
+
+import gc
+import logging
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import trio
+
+from swarmshd import keeper as keeping
+from swarmshd.engine import Engine
+from swarmshd.journal import Full
+from swarmshd.keeper import Keeper
+from swarmshd.liveness import Watches
+from tests.test_engine import NOW, ask, begin
+
+
+def _low(engine: Engine) -> bool:
+    return engine.journal.needs_room
+
+
+def _full(engine: Engine) -> bool:
+    return engine.full is not None
+
+
+async def test_a_fold_writes_a_snapshot_and_the_daemon_prunes(tmp_path: Path) -> None:
+    engine = begin(tmp_path, "JOURNAL_ROTATION_MB=1").engine
+    for _ in range(30):
+        replies = ask(engine, "batch", commands=[["submit", {"type": "t", "description": "d" * 500}]] * 100)["replies"]
+        assert all(code == 0 for code, _ in replies)
+    ask(engine, "claim", agent="a", count=5)
+    before = engine.journal.sizes()
+    assert before.segments >= 2
+    assert engine.journal.sealed_bytes()[0] > 0
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
+    assert await keeper.fold()
+    after = engine.journal.sizes()
+    assert after.segments == 1, "what the snapshot covers is gone, the segment in use is not"
+    assert 0 < after.snapshot_position <= engine.journal.durable
+    assert engine.journal.sealed_bytes()[0] == 0
+    rows = list(engine.queue.tables.rows())[1:]
+    engine.close(NOW + 1)
+    again = begin(tmp_path, wall=NOW + 1).engine
+    assert list(again.queue.tables.rows())[1:] == rows
+
+
+async def test_a_fold_that_fails_is_told_and_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = begin(tmp_path, "JOURNAL_ROTATION_MB=1").engine
+    for _ in range(30):
+        ask(engine, "batch", commands=[["submit", {"type": "t", "description": "d" * 500}]] * 100)
+    sealed = min(tmp_path.glob("segment-*"))
+    data = bytearray(sealed.read_bytes())
+    data[len(data) // 2] ^= 1
+    sealed.write_bytes(data)
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
+    assert not await keeper.fold()
+    assert "exit status 78" in caplog.text
+    assert engine.journal.sizes().snapshot_position == 0
+
+
+async def test_room_is_made_when_asked_for(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    engine = begin(tmp_path).engine
+    before = engine.journal.room
+    while not _low(engine):
+        ask(engine, "batch", commands=[["submit", {"type": "t", "description": "d" * 4000}]] * 100)
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(keeper.run)
+        keeper.journal_low()
+        while _low(engine):
+            await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert engine.journal.room > before
+
+
+async def test_a_full_disk_is_noticed_and_heals(
+    tmp_path: Path,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = begin(tmp_path).engine
+    full = True
+    tries = 0
+
+    class Journal:
+        """The journal, but there is no room while ``full``."""
+
+        def prepare(self) -> None:
+            nonlocal tries
+            tries += 1
+            if full:
+                raise Full(tmp_path, 4096)
+
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
+    monkeypatch.setattr(keeper, "_journal", Journal())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper._make_room)
+        keeper.journal_low()
+        while tries < 2:
+            await trio.sleep(0.1)
+        assert _full(engine)
+        assert ask(engine, "submit", type="t", description="d")[0] == "disk_full"
+        full = False
+        while _full(engine):
+            await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert ask(engine, "submit", type="t", description="d")["created"]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
+
+
+async def test_watches_that_nothing_stands_on_are_dropped(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    engine = begin(tmp_path).engine
+    watches = Watches(lambda _: None)
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        used = watches.add(os.pidfd_open(process.pid)).identity
+        idle = watches.add(os.pidfd_open(os.getpid())).identity
+        ask(engine, "submit", type="t", description="d")
+        ask(engine, "claim", agent="a", watch=True, watches=[used])
+        keeper = Keeper(engine, tmp_path, watches, 0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keeper._sweep)
+            while idle in watches:
+                await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+        assert used in watches
+    finally:
+        process.kill()
+        process.wait()
+        watches.close()
+
+
+def test_the_oldest_generation_is_not_collected_by_itself() -> None:
+    before = gc.get_threshold()
+    try:
+        keeping.calm_collector()
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold()[2] >= 1_000_000
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
