@@ -24,7 +24,7 @@ from swarmshd.journal import (
     writer,
 )
 from swarmshd.journal.disk import Disk
-from swarmshd.journal.files import listing
+from swarmshd.journal.files import listing, read_segment_header, sealed_end
 
 MIB = 1 << 20
 
@@ -186,6 +186,18 @@ def test_segments_turn_and_sealed_ones_never_change(tmp_path, disk):
     assert len(seen) >= 3
     journal.close()
     assert [batch[2] for batch in read(tmp_path)[1]] == [b"%d" % number * 30 for number in range(60)]
+
+
+@pytest.mark.parametrize("length", range(0, 520, 8))
+def test_a_sealed_segment_ends_with_its_seal_wherever_that_lies_in_a_sector(tmp_path, disk, length):
+    journal = begin(tmp_path, disk, rotation_bytes=512)
+    put(journal, b"x" * length)
+    put(journal, b"in the next one")
+    journal.close()
+    for (start, path), end in zip(listing(tmp_path).segments, (1, 2), strict=True):
+        salt = read_segment_header(disk, path, start).salt
+        assert sealed_end(path, salt) == end
+    begin(tmp_path, disk, position=2).close()
 
 
 def test_a_restart_goes_on_in_a_new_segment(tmp_path, disk):

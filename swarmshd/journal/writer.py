@@ -217,9 +217,10 @@ class Journal:
             self.sync()
             self.mark_durable()
         seal = records.pack_frame(records.SEAL, b"", 0, self.end, self.end, self._salt)
+        stop = self._at + len(seal)
         self._write(seal)
         try:
-            self._disk.ftruncate(self._fd, self._at)
+            self._disk.ftruncate(self._fd, stop)
             self._disk.fsync(self._fd)
         except OSError as error:
             self._fail("sealing", error)
