@@ -48,30 +48,29 @@ You share a work queue with other agents, through the program `swarmctl`.
 
 Get work:   swarmctl claim --resume --wait 5m
   prints one line: id, token, type, priority, description, separated by tabs.
-  Status 3: there is nothing to do. What you held before comes back first.
-Details:    swarmctl show ID;  swarmctl get ID payload;  swarmctl get ID checkpoint
-Keep it:    swarmctl hold ID --pid auto    keeps it yours while your process lives.
-  Else say something at least every 5 minutes, or others get the item:
+  What you held before comes back first. Status 3: there is nothing to do.
+Details:    swarmctl show ID        and, if it has them:
+            swarmctl get ID payload
+            swarmctl get ID checkpoint
+Keep it:    swarmctl hold ID --pid auto    while your process lives. Else say
+            something every 4 minutes, or others get the item:
             swarmctl --token TOKEN progress ID PERCENT --message 'what you do'
 Hand over:  swarmctl --token TOKEN progress ID PERCENT --checkpoint FILE
-  keeps up to 4 KiB for whoever goes on, should you end before it is done.
-End it, once, with the truth:
-            swarmctl --token TOKEN complete ID                 it is done
-            swarmctl --token TOKEN fail ID 'why'               it may be tried again
-            swarmctl --token TOKEN bury ID 'what is to decide' a person must look
-            swarmctl --token TOKEN release ID                  you did not do it
-New work:   swarmctl submit TYPE 'what is to do' -p high       prints its id
-  --after ID waits for another item; --unique KEY never makes two of one thing.
-Look:       swarmctl list;  swarmctl held;  swarmctl count --by state
+            keeps up to 4 KiB for whoever goes on, should you end before it.
+End it:     swarmctl --token TOKEN complete ID              it is done
+            swarmctl --token TOKEN fail ID 'why'            may be tried again
+            swarmctl --token TOKEN bury ID 'what is wrong'  a person must look
+            swarmctl --token TOKEN release ID               you did not do it
+New work:   swarmctl submit TYPE 'what is to do' -p high    prints its id
+            --after ID: when that is done; --unique KEY: never two of a thing.
+Look:       swarmctl list    swarmctl held    swarmctl count --by state
 
-Rules:
-- Always pass the TOKEN that your claim printed. It proves the item is yours.
-- Status 5, "lease lost": somebody else has the item now. Stop, change nothing
-  more for it, and claim again.
-- Status 75 or 69: not now. Try the same command again, nothing was half done.
+- Always pass the TOKEN that your claim printed: it proves the item is yours.
+- Status 5, "lease lost": somebody else has it now. Stop, and claim again.
+- Status 75 or 69: not now. Repeat the same command; nothing was half done.
 - Status 2: your command was wrong; the line says what would be right.
-- Never claim what you will not do. Never complete what is not done.
-- Programs read `--json`: one object a line, refusals too, with `code` and `next`.
+- Never complete what is not done. Never claim what you will not do.
+- `--json` gives one object a line, refusals too, with `code` and `next`.
 - Subagents of yours share your name: give each its own with --agent NAME.
 """
 
