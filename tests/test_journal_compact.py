@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from swarmshd import compact, events
-from swarmshd.journal import Journal, SnapshotWriter, StateLock, recover
+from swarmshd.journal import Corrupt, Journal, SnapshotWriter, StateLock, recover
 from swarmshd.journal.disk import Disk
 from swarmshd.journal.files import listing
 from swarmshd.workqueue.tables import Tables
@@ -120,6 +120,14 @@ def test_a_journal_without_sealed_segments_is_left_alone(tmp_path):
     before = sorted(tmp_path.iterdir())
     assert compact.fold(tmp_path, 1 << 60)["written"] is False
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_segment_that_lost_its_seal_is_not_passed_over(tmp_path):
+    fill(tmp_path)
+    path = listing(tmp_path).segments[1][1]
+    path.write_bytes(path.read_bytes()[:-48])
+    with pytest.raises(Corrupt, match="without its seal"):
+        compact.fold(tmp_path, 1 << 60)
 
 
 def refusal(run):

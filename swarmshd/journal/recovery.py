@@ -127,13 +127,10 @@ class Recovery:
         wanted = every[start:]
         if upto is None:
             return wanted
-        sealed = []
-        for segment in wanted:
-            end = files.sealed_end(segment.path, segment.header.salt)
-            if end is None or end > upto:
-                break
-            sealed.append(segment)
-        return sealed
+        ends = [following.header.previous for following in wanted[1:]]
+        newest = files.sealed_end(wanted[-1].path, wanted[-1].header.salt) if wanted else None
+        ends += [] if newest is None else [newest]
+        return [segment for segment, end in zip(wanted, ends, strict=False) if end <= upto]
 
     def chunks(self) -> Iterator[bytes]:
         """The chunks of the snapshot. Raises `Corrupt`, `VersionMismatch`."""
