@@ -9,13 +9,20 @@ from pathlib import Path
 
 from tests.benchmark import bytes as in_journal
 from tests.benchmark import durable
+from tests.benchmark.agents import death, heartbeats
 from tests.benchmark.figure import Figure, Found, Skipped, shown
 from tests.benchmark.ground import DEFAULT_PLACE, Ground, ground, machine
+from tests.benchmark.items import items
+from tests.benchmark.programs import programs
 
 BENCHMARKS = {
+    "programs": programs,
     "lone": durable.lone,
     "crowd": durable.crowd,
     "bulk": durable.bulk,
+    "items": items,
+    "heartbeats": heartbeats,
+    "death": death,
     "journal": in_journal.journal,
 }
 
@@ -82,7 +89,8 @@ def _line(figure: Figure) -> str:
     if figure.target is not None:
         sign = "≥" if figure.target.least else "≤"
         target = f"{sign} {shown(figure.target.bound, figure.unit)}"
-    return f"{figure.name:52} {shown(figure.value, figure.unit):>12}  {target:12} {figure.verdict:7} {figure.note}".rstrip()
+    value = shown(figure.value, figure.unit)
+    return f"{figure.name:48} {value:>12}  {target:13} {figure.verdict:7} {figure.note}".rstrip()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def frames_between(daemon: Daemon, start: int, end: int) -> list[int]:
 
 def frame_bytes(daemon: Daemon, act: Callable[[], object]) -> int:
     """The bytes that the journal takes for what ``act`` has done."""
-    start = daemon.call("status", )["position"]
+    start = daemon.call("status")["position"]
     act()
     return sum(frames_between(daemon, start, daemon.call("status")["position"]))
 
@@ -60,7 +60,7 @@ def journal(ground: Ground) -> Found:
         sizes["submit"] = batches("submit", [submit(payload=PAYLOAD)] * count)
         sizes["claim"] = batches("claim", [{"agent": "builder-7"}] * count)
         ends: list[dict[str, object]] = [
-            {"id": id, "token": token, "exit_status": 0, "result": RESULT} for id, token in tokens
+            {"id": item, "token": token, "exit_status": 0, "result": RESULT} for item, token in tokens
         ]
         sizes["complete"] = batches("complete", ends)
         client.close()

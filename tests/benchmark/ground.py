@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def ground(parent: Path) -> Iterator[Ground]:
 # -- processes -----------------------------------------------------------------------------------------
 
 
-def run(words: Sequence[str], environ: dict[str, str], output: int) -> float:
+def run(words: list[str], environ: dict[str, str], output: int) -> float:
     """Run a program to its end with its output to a descriptor; seconds from before its start until it is reaped.
 
     Raises:

@@ -34,6 +34,11 @@ def submit(**more: Any) -> dict[str, Any]:
     return {"type": "build", "description": DESCRIPTION, **more}
 
 
+def result(body: bytes) -> Any:
+    """What the body of a reply holds."""
+    return cbor2.loads(body)[2]
+
+
 _KEY = "auto:" + 32 * "0"
 _KEYS = itertools.count(int(time.time()) << 40)
 
@@ -81,7 +86,7 @@ class Client:
 
     def call(self, verb: str, **arguments: Any) -> Any:
         """The result of a request."""
-        return cbor2.loads(self.ask(request(verb, **arguments)))[2]
+        return result(self.ask(request(verb, **arguments)))
 
     def close(self) -> None:
         self.socket.close()
