@@ -53,15 +53,18 @@ def submit(call: Call) -> int:
     path: str = call.given["from"]
     if path == "-" and call.given.get("payload") == "-":
         raise Usage("--from and --payload cannot both read stdin", call.spoken)
+    if path == "-" and sys.stdin is None:
+        raise cli.Failure("cannot read stdin: it is closed")
+    defaults = _defaults(call)
     try:
-        source = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115 - closed when the process ends
+        source = open(0 if path == "-" else path, "rb", closefd=path != "-")  # noqa: SIM115 - closed below
     except OSError as error:
         raise cli.Failure(f"cannot read {show(path)}: {error.strerror}") from None
-    defaults = _defaults(call)
-    lines = _lines(source, defaults)
-    if "all_or_nothing" in call.given:
-        return _whole(call, lines)
-    return _each(call, lines, Progress(source, path, quiet=call.quiet))
+    with source:
+        lines = _lines(source, defaults)
+        if "all_or_nothing" in call.given:
+            return _whole(call, lines)
+        return _each(call, lines, Progress(source, path, quiet=call.quiet))
 
 
 def _defaults(call: Call) -> Facts:

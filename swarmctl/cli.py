@@ -175,6 +175,11 @@ class Call:
                 self._connection.waiting = self.remark
         return self._connection
 
+    def hang_up(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+
     def ask(self, verb: str, arguments: Facts, *, wait_ms: int | None = None, fds: Sequence[int] = ()) -> Facts:
         """The daemon's result.
 
@@ -401,6 +406,8 @@ def _run(call: Call) -> int:
     except Failure as failure:
         call.out.flush()
         return _failed(call, failure)
+    finally:
+        call.hang_up()
     call.out.flush()
     return status
 
