@@ -52,7 +52,7 @@ class Command:
     Attributes:
         pid: the keeper's.
         pidfd: the keeper's, which the daemon watches.
-        status: readable when COMMAND is gone, or the keeper.
+        status: readable when COMMAND is gone, or the keeper; -1 once that was taken note of.
         output: readable when COMMAND has written; -1 once it is closed.
     """
 
@@ -114,11 +114,8 @@ class Command:
     def ended(self) -> int | None:
         """COMMAND's exit status, negative for a signal; None if its keeper is gone. For when ``status`` is readable."""
         told = os.read(self.status, 4)
-        os.close(self.status)
         self.read()
-        if self.output >= 0:  # a process that COMMAND left behind may have it open for ever
-            os.close(self.output)
-            self.output = -1
+        self._close()  # a process that COMMAND left behind may have its output open for ever
         if self._line:
             self._echo(b"\n")
         return os.waitstatus_to_exitcode(int.from_bytes(told, "big")) if len(told) == 4 else None
@@ -128,7 +125,14 @@ class Command:
         if os.waitpid(self.pid, os.WNOHANG) == (0, 0):
             return False
         os.close(self.pidfd)
+        self._close()
         return True
+
+    def _close(self) -> None:
+        for descriptor in (self.status, self.output):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.status = self.output = -1
 
     def _echo(self, data: bytes) -> None:
         """Write whole lines to standard error, each with the prefix."""
