@@ -13,6 +13,7 @@ from tests.benchmark.agents import death, heartbeats
 from tests.benchmark.figure import Figure, Found, Skipped, shown
 from tests.benchmark.ground import DEFAULT_PLACE, Ground, ground, machine
 from tests.benchmark.items import items
+from tests.benchmark.peers import peers
 from tests.benchmark.programs import programs
 
 BENCHMARKS = {
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "heartbeats": heartbeats,
     "death": death,
     "journal": in_journal.journal,
+    "peers": peers,
 }
 
 

@@ -68,13 +68,18 @@ class Ground:
         finally:
             self.remove(made)
 
+    def place(self, name: str) -> tuple[str, Path]:
+        """A path for a socket, and a new directory on the file system that is measured."""
+        self._made += 1
+        directory = self.directory / f"{name}-{self._made}"
+        directory.mkdir()
+        return str(self._sockets / str(self._made)), directory
+
     def make(self, *settings: str) -> Daemon:
         """A daemon that is not started."""
-        self._made += 1
-        place = self.directory / f"daemon-{self._made}"
-        place.mkdir()
-        made = Daemon(place, "LOG_LEVEL=warning", *settings)
-        made.socket = str(self._sockets / str(self._made))
+        path, directory = self.place("daemon")
+        made = Daemon(directory, "LOG_LEVEL=warning", *settings)
+        made.socket = path
         return made
 
     def remove(self, daemon: Daemon) -> None:

@@ -9,7 +9,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import cbor2
@@ -103,7 +103,7 @@ def one_by_one(client: Client, frames: Iterable[bytes]) -> list[float]:
     return took
 
 
-def crowd(clients: list[Client], following: Following, seconds: float) -> tuple[int, float]:
+def crowd(clients: Sequence[Client], following: Following, seconds: float) -> tuple[int, float]:
     """Have every client ask without a pause for so long.
 
     Returns:
