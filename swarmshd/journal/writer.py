@@ -337,8 +337,12 @@ class Journal:
         with self._growing:
             if self._failed is not None:
                 raise self._failed
-            if self.needs_room and self._fd >= 0:
+            if not self.needs_room or self._fd < 0:
+                return
+            try:
                 self._grow(self._room + STEP)
+            except Full:
+                self._grow(self._room + FIRST_ROOM)  # a small disk never has room for a whole step
 
     def _grow(self, stop: int) -> None:
         """Zero from the room's end up to ``stop``; publish it when it is durable."""
