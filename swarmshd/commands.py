@@ -64,8 +64,11 @@ class Refusal(Exception):
         self.facts = facts
 
     def wire(self) -> dict[str, object]:
-        """The map that stands third in the reply."""
-        facts: dict[str, object] = {"message": self.message, "retryable": protocol.CODES[self.code][1]}
+        """The map that stands third in the reply. Its message is one line, whatever texts of users it quotes."""
+        message = self.message
+        if not message.isprintable():
+            message = "".join(each if each.isprintable() else " " for each in message)
+        facts: dict[str, object] = {"message": message, "retryable": protocol.CODES[self.code][1]}
         facts.update(self.facts)
         return facts
 
@@ -403,6 +406,9 @@ COMMANDS: dict[str, type] = {
 READS = frozenset(verb for verb, access in protocol.VERBS.items() if access == protocol.READ)
 """Verbs that change nothing; they take no idempotency key."""
 
+WATCHING = frozenset(("claim", "claim_new", "register", "hold"))
+"""Verbs that may have a process watched, whose descriptor comes along."""
+
 
 @frozen
 class Request:
@@ -695,7 +701,10 @@ def _batch(arguments: Mapping[str, object], uid: int, key: str | None) -> Reques
             f"batch: {len(lines)} commands; the limit is {protocol.SUBMITS_MAX}",
             limit=protocol.SUBMITS_MAX,
         )
-    if _boolean(arguments.get("atomic", False), None):
+    atomic = arguments.get("atomic", False)
+    if type(atomic) is not bool:
+        _bad("batch", f"atomic: expected true or false, not {_shown(atomic)}")
+    if atomic:
         return _atomic(lines, uid, key)
     requests: list[Request | Refusal] = []
     for number, line in enumerate(lines):
@@ -735,6 +744,23 @@ def _atomic(lines: list[object], uid: int, key: str | None) -> Request:
     kept = None if key is None else digest(uid, "batch", key, lines)
     minted = key is not None and key.startswith(protocol.MINTED_PREFIX)
     return Request("batch", SubmitAll(tuple(submits)), kept, minted)
+
+
+def asks_for_watch(verb: object, arguments: object) -> list[bool]:
+    """For each command of a message, sound or not, whether a process's descriptor was to come along with it.
+
+    A command that is refused takes its descriptor with it: the next one must not get it.
+    """
+    if verb == "batch":
+        lines = arguments.get("commands") if type(arguments) is dict else None
+        if type(lines) is not list:
+            return []
+        return [type(line) is list and len(line) == 2 and _asks(line[0], line[1]) for line in lines]
+    return [_asks(verb, arguments)]
+
+
+def _asks(verb: object, arguments: object) -> bool:
+    return type(verb) is str and verb in WATCHING and type(arguments) is dict and arguments.get("watch") is True
 
 
 # -- frames --------------------------------------------------------------------------------------------

@@ -147,12 +147,16 @@ SUBMITS_MAX = 10_000
 
 
 class FrameTooLarge(Exception):
-    """The peer announced a frame larger than the limit; the stream cannot be followed any further."""
+    """The peer announced a frame larger than the limit; the stream cannot be followed any further.
 
-    def __init__(self, announced: int, limit: int) -> None:
+    ``bodies`` are those of the whole frames before it that the same bytes completed.
+    """
+
+    def __init__(self, announced: int, limit: int, bodies: "list[bytes] | None" = None) -> None:
         super().__init__(f"frame of {announced} bytes; the limit is {limit}")
         self.announced = announced
         self.limit = limit
+        self.bodies = bodies or []
 
 
 class Decoder:
@@ -168,8 +172,7 @@ class Decoder:
         """Take the next bytes of the stream; return the bodies of the frames that they complete.
 
         Raises:
-            FrameTooLarge: a length above the limit was announced. Bodies completed by the same bytes
-                before it are lost with the stream, as the peer has broken the protocol.
+            FrameTooLarge: a length above the limit was announced.
         """
         buffer = self._buffer
         if not buffer and len(data) >= 4 and LENGTH.unpack_from(data)[0] == len(data) - 4:
@@ -177,12 +180,12 @@ class Decoder:
                 raise FrameTooLarge(len(data) - 4, self.limit)
             return [data[4:]]  # the common case: one read brought exactly one frame
         buffer += data
-        bodies = []
+        bodies: list[bytes] = []
         at, end = 0, len(buffer)
         while end - at >= 4:
             (length,) = LENGTH.unpack_from(buffer, at)
             if length > self.limit:
-                raise FrameTooLarge(length, self.limit)
+                raise FrameTooLarge(length, self.limit, bodies)
             if end - at - 4 < length:
                 break
             bodies.append(bytes(buffer[at + 4 : at + 4 + length]))

@@ -108,7 +108,9 @@ class Daemon:
         finally:
             connection.close()
 
-    def ctl(self, *arguments: str, input: str | bytes | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    def ctl(
+        self, *arguments: str, input: str | bytes | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run swarmctl against it."""
         return subprocess.run(
             [sys.executable, "-m", "swarmctl", *arguments],
@@ -143,7 +145,10 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def make_daemon(directory: Path) -> Iterator[Any]:
-    """Makes daemons (not started) with settings ``NAME=VALUE``; they are killed at the end."""
+    """Makes daemons (not started) with settings ``NAME=VALUE``; they are killed at the end.
+
+    Whatever a test does to a daemon, it neither ends by itself nor logs a traceback.
+    """
     made: list[Daemon] = []
 
     def make(*settings: str) -> Daemon:
@@ -154,8 +159,12 @@ def make_daemon(directory: Path) -> Iterator[Any]:
 
     yield make
     for daemon in made:
+        ended = None if daemon.process is None else daemon.process.poll()
         if daemon.process is not None:
             daemon.kill()
+        log = daemon.log.read_text() if daemon.log.exists() else ""
+        assert ended is None, f"it ended by itself with {ended}; its log: {log}"
+        assert "Traceback" not in log, log
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from swarmshd import commands, configuration
 from swarmshd.commands import Actor
-from swarmshd.engine import Engine, Started, Waiter, numbers, start
+from swarmshd.engine import Client, Delivery, Engine, Started, numbers, start
 from swarmshd.engine.numbers import BLOCK
 from swarmshd.journal import Full, JournalFailed
 from swarmshd.journal.disk import DISK
@@ -24,16 +24,15 @@ NOW = 1_800_000_000_000
 ALL = frozenset(("read", "work", "admin"))
 
 
-class Peer:
+class Peer(Client):
     """A client that keeps what it is sent."""
 
     def __init__(self, uid: int = 0, classes: frozenset[str] = ALL) -> None:
-        self.actor = Actor(uid, 4711, admin="admin" in classes)
-        self.classes = classes
-        self.waiting: dict[int, Waiter] = {}
+        super().__init__(Actor(uid, 4711, admin="admin" in classes), classes)
         self.replies: list[list[Any]] = []
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, deliveries: Sequence[Delivery] = ()) -> None:
+        self.owed -= len(frame)
         self.replies.append(cbor2.loads(frame[4:]))
 
 
@@ -151,6 +150,14 @@ def test_a_refused_command_writes_nothing(place: Path) -> None:
     assert ask(engine, "complete", id=5, agent="a")[0] == "not_found"
     assert ask(engine, "claim", agent="a")[0] == "empty"
     assert engine.journal.end == before
+
+
+def test_reads_and_refusals_fill_no_round(place: Path) -> None:
+    engine = begin(place, "BATCH_SIZE=10").engine
+    for _ in range(25):
+        assert ask(engine, "count") == {"count": 0}
+        assert ask(engine, "show", id=1)[0] == "not_found"
+    assert ask(engine, "submit", type="t", description="d")["id"] == 1
 
 
 def test_numbers_are_never_handed_out_twice(place: Path) -> None:

@@ -1,12 +1,14 @@
-"""The wire as a stranger would speak it: cbor2 and a socket, nothing of ours."""
+"""The wire as a stranger would speak it: cbor2 and a socket, and nothing of ours but the table of codes."""
 
 import array
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import cbor2
+
+from swarmshd.protocol import CODES
 
 
 class Wire:
@@ -19,7 +21,7 @@ class Wire:
         self._buffer = b""
         self._number = 0
 
-    def __enter__(self) -> "Wire":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,9 +62,41 @@ class Wire:
         number = self.send(verb, descriptors, **arguments)
         got, code, result = self.receive()
         assert got == number
+        lawful(code, result)
         if code != 0:
             raise Refused(code, result)
         return result
+
+    def answers(self, count: int) -> dict[int, tuple[Any, Any]]:
+        """The next ``count`` replies, by number: ``(0 or code, result or facts)``; each is a lawful one."""
+        found: dict[int, tuple[Any, Any]] = {}
+        for _ in range(count):
+            number, code, result = self.receive()
+            assert number not in found or number == 0
+            found[number] = (code, result)
+            lawful(code, result)
+        return found
+
+    def closed(self) -> bool:
+        """Whether the daemon closes the connection; whatever it says before is read and forgotten."""
+        try:
+            while self.socket.recv(1 << 16):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+
+def lawful(code: Any, result: Any) -> None:
+    """Assert that this is a grant, or a refusal as the protocol has it."""
+    if code == 0:
+        return
+    assert code in CODES
+    assert result["retryable"] is CODES[code][1]
+    message = result["message"]
+    assert message
+    assert message.isprintable()
+    assert not message.startswith("swarm")
 
 
 class Refused(Exception):

@@ -3,12 +3,14 @@
 ``numbers``   ids, fences and positions that are never handed out twice, secrets and chance
 ``rounds``    the round: what was decided and is not written yet, and the replies that wait for it
 ``recovery``  from the files of a stopped daemon to a queue that serves
+``client``    a peer as the engine knows it, and the claims that are on their way to it
 ``engine``    the whole
 """
 
-from swarmshd.engine.engine import Client, Engine
+from swarmshd.engine.client import Client, Delivery
+from swarmshd.engine.engine import Engine
 from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.recovery import Started, start
 from swarmshd.workqueue.waiting import Waiter
 
-__all__ = ["Client", "Engine", "Numbers", "Started", "Waiter", "start"]
+__all__ = ["Client", "Delivery", "Engine", "Numbers", "Started", "Waiter", "start"]

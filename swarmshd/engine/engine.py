@@ -15,34 +15,30 @@ any more: memory is ahead of the disk then, and the program must end (JournalFai
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
-from typing import Any, Protocol
+from typing import Any
+from weakref import WeakValueDictionary
 
 from swarmshd import __version__
 from swarmshd import events as e
-from swarmshd.commands import READS, Actor, Batch, Refusal, Request, encode_refusal, encode_result
+from swarmshd.commands import READS, Batch, Refusal, Request, encode_refusal, encode_result
+from swarmshd.engine.client import Client, Delivery
 from swarmshd.engine.numbers import Numbers
-from swarmshd.engine.rounds import ROUND_BYTES, Replies, Round
+from swarmshd.engine.rounds import REPLIES_MAX, REPLY_MAX, ROUND_BYTES, Replies, Round, bounded
 from swarmshd.journal import Full, Journal
 from swarmshd.protocol import VERBS, VERSION
 from swarmshd.settings import Settings
 from swarmshd.workqueue.queue import Watch, WorkQueue
-from swarmshd.workqueue.waiting import Waiter
+
+ROOM_MIN = 128 << 10
+"""Bytes of the journal that are left for finishing work when new work is refused already."""
 
 NEW_WORK = frozenset(("submit", "batch", "claim_new", "register", "queue_set", "pause", "resume", "edit"))
 """Verbs that are refused when the journal's disk is full; finishing work goes on."""
 
-
-class Client(Protocol):
-    """A peer as the engine knows it: who it is, what it may do, and where its replies go."""
-
-    actor: Actor
-    classes: frozenset[str]
-    waiting: dict[int, Waiter]
-
-    def send(self, frame: bytes) -> None:
-        """Take the frame of a reply; never blocks."""
+LARGE = READS | {"claim", "claim_new"}
+"""Verbs whose replies may be long."""
 
 
 Task = tuple[Client, int, Request, tuple[Watch, ...], int, int]
@@ -61,9 +57,13 @@ class Engine:
         self.full: Full | None = None
         self.batches = self.syncs = self.sync_ns = 0
         self._inbox: deque[Task] = deque()
+        self._inbox_bytes = 0
         self._deaths: deque[Watch] = deque()
         self._round = Round()
         self._replies = Replies()
+        self._replied = 0
+        self._held_back: dict[Client, deque[Task]] = {}
+        self._latest: WeakValueDictionary[bytes, Delivery] = WeakValueDictionary()
         self._reserved: e.BlocksReserved | None = None
         self.tell: Callable[[], dict[str, Any]] = dict
         """What the owner of the loop adds to ``status``."""
@@ -77,6 +77,7 @@ class Engine:
     ) -> None:
         """A request came. It is decided by the next :meth:`advance` that has room for it."""
         self._inbox.append((client, number, request, watches, size, now))
+        self._inbox_bytes += size
 
     def died(self, watch: Watch) -> None:
         """A watched process is gone."""
@@ -87,6 +88,16 @@ class Engine:
         for waiter in list(client.waiting.values()):
             self.queue.waiters.remove(waiter)
         client.waiting.clear()
+        self._held_back.pop(client, None)
+
+    def undelivered(self, deliveries: Sequence[Delivery]) -> None:
+        """Nobody learned of these claims: the next :meth:`advance` takes them back."""
+        self._replies.lost += deliveries
+
+    def resume(self, client: Client, now: int) -> None:
+        """The client has taken its replies: what was held back is decided next."""
+        for _, number, request, watches, size, _ in self._held_back.pop(client, ()):
+            self.take(client, number, request, watches, size, now)
 
     # -- deciding ----------------------------------------------------------------------------------------
 
@@ -95,20 +106,33 @@ class Engine:
         queue, inbox, round_ = self.queue, self._inbox, self._round
         queue.begin(now)
         round_.time = now
+        if not round_.entries:
+            round_.commands = round_.size = 0  # what was only read or refused fills no batch
+            if not self.unsynced:
+                self._find_room()
+        self._replied = 0
         if self._has_room():
             self._reserve()
+            self._take_back()
             while self._deaths:
-                for happened in queue.watch_ended(self._deaths.popleft()):
+                watch = self._deaths.popleft()
+                for happened in queue.watch_ended(watch):
                     round_.own(happened)
+                self._refuse_dead(watch)
             due = queue.next_deadline()
             if due is not None and due <= now:
                 for happened in queue.run_due():
                     round_.own(happened)
         while inbox and self._has_room():
             client, number, request, watches, size, _ = inbox[0]
+            if client.congested or client in self._held_back:
+                self._held_back.setdefault(client, deque()).append(inbox.popleft())
+                self._inbox_bytes -= size
+                continue
             if not self.numbers.covers(queue.numbers_needed(request), queue.tables.position):
                 break  # until the reservation that this round carries is durable
             inbox.popleft()
+            self._inbox_bytes -= size
             round_.commands += 1
             round_.size += size
             self._answer(client, number, request, watches)
@@ -117,7 +141,22 @@ class Engine:
 
     def _has_room(self) -> bool:
         round_ = self._round
-        return round_.commands < self.settings.batch_size and round_.size < ROUND_BYTES
+        return (
+            round_.commands < self.settings.batch_size
+            and round_.size < ROUND_BYTES
+            and self._replied + self._replies.bytes < REPLIES_MAX
+            and (self.full is not None or self.journal.room >= ROOM_MIN // 2 + 2 * round_.size)
+        )
+
+    def _find_room(self) -> None:
+        """Make sure of room in the journal before a round is decided: afterwards it is too late to refuse."""
+        wanted = ROOM_MIN + 2 * min(self._inbox_bytes, ROUND_BYTES)
+        if self.journal.room < wanted:
+            try:
+                self.journal.reserve(wanted)
+            except Full as full:
+                if self.journal.room < ROOM_MIN + 2 * (self._inbox[0][4] if self._inbox else 0):
+                    self.full = full
 
     def _reserve(self) -> None:
         tables = self.queue.tables
@@ -126,12 +165,52 @@ class Engine:
             self._round.own(self.queue.record(reserved))
             self._reserved = reserved
 
+    def _take_back(self) -> None:
+        """Claims that nobody learned of go back, unless they were told of again under their key meanwhile."""
+        for lost in self._replies.lost:
+            if lost.key is None or self._latest.get(lost.key) is lost:
+                happened = self.queue.take_back(lost.claims, lost.key, lost.minted)
+                if happened:
+                    self._round.add(e.Entry(None, None, lost.key, lost.minted, happened))
+        self._replies.lost = []
+
+    def _refuse_dead(self, watch: Watch) -> None:
+        """A process died before the request that wants it watched could be granted."""
+        refusal = Refusal("bad_request", "the process to watch has exited already")
+        for waiter in self.queue.waiters.all():
+            if waiter.watch == watch:
+                client, number = waiter.address
+                self.queue.waiters.remove(waiter)
+                client.waiting.pop(waiter.number, None)
+                self._reply(client, encode_refusal(number, refusal))
+        for queued in (self._inbox, *self._held_back.values()):
+            for task in [task for task in queued if watch in task[3]]:
+                queued.remove(task)
+                self._inbox_bytes -= task[4] if queued is self._inbox else 0
+                self._reply(task[0], encode_refusal(task[1], refusal))
+
+    def _delivery(self, request: Request, result: Any) -> tuple[Delivery, ...]:
+        """What is to be taken back if the reply cannot arrive.
+
+        An item that was made with its claim is not, when it may be asked for again under its key; nor is what
+        its agent held before.
+        """
+        verb, key = request.verb, request.key
+        if not (verb == "claim" and not request.command.resume) and not (verb == "claim_new" and key is None):
+            return ()
+        delivery = Delivery([(item["id"], item["fence"]) for item in result["items"]], key, request.minted)
+        if key is not None:
+            self._latest[key] = delivery
+        return (delivery,)
+
     def _answer(self, client: Client, number: int, request: Request, watches: tuple[Watch, ...]) -> None:
+        deliveries: Sequence[Delivery]
         try:
             if isinstance(request.command, Batch):
-                result: Any = self._each(client, request.command, watches)
+                result, deliveries = self._each(client, request.command, watches)
             else:
                 result = self._one(client, request, watches[0] if watches else None)
+                deliveries = self._delivery(request, result)
         except Refusal as refusal:
             try:
                 waiter = self.queue.park(
@@ -142,7 +221,9 @@ class Engine:
             else:
                 client.waiting[waiter.number] = waiter
         else:
-            self._reply(client, encode_result(number, result))
+            verb = request.verb
+            frame = bounded(number, verb, result) if verb in READS else encode_result(number, result)
+            self._reply(client, frame, deliveries)
 
     def _one(self, client: Client, request: Request, watch: Watch | None) -> Any:
         verb = request.verb
@@ -154,8 +235,8 @@ class Engine:
         if verb not in READS:
             if self.draining:
                 raise Refusal("draining", "the daemon is stopping; try again")
-            if self.full is not None and verb in NEW_WORK:
-                raise Refusal("disk_full", f"{self.full}: new work is refused until there is room")
+            if self.full is not None:
+                self._refuse_for_room(verb)
         happened, result = self.queue.execute(request, client.actor, watch)
         if happened:
             actor = client.actor
@@ -165,20 +246,37 @@ class Engine:
                     self._round.own(settled)
         return result
 
-    def _each(self, client: Client, batch: Batch, watches: tuple[Watch, ...]) -> dict[str, Any]:
+    def _refuse_for_room(self, verb: str) -> None:
+        """The journal's disk is full: new work is refused at once, finishing work when the last room is used up."""
+        if verb in NEW_WORK:
+            raise Refusal("disk_full", f"{self.full}: new work is refused until there is room")
+        if self.journal.room < ROOM_MIN // 2 + 2 * self._round.size:
+            raise Refusal("disk_full", f"{self.full}: not even finishing work finds room; free some")
+
+    def _each(
+        self, client: Client, batch: Batch, watches: tuple[Watch, ...]
+    ) -> tuple[dict[str, Any], Sequence[Delivery]]:
         """The commands of a batch one after another, each with a reply of its own."""
         replies: list[list[Any]] = []
+        deliveries: list[Delivery] = []
         left = list(reversed(watches))
+        size = 0
         for request in batch.requests:
             try:
                 if isinstance(request, Refusal):
                     raise request
                 watch = left.pop() if getattr(request.command, "watch", False) else None
-                replies.append([0, self._one(client, request, watch)])
+                if size > REPLY_MAX:
+                    raise Refusal("too_large", f"the replies to this batch exceed {REPLY_MAX} bytes: send less")
+                result = self._one(client, request, watch)
+                replies.append([0, result])
+                if request.verb in LARGE:
+                    size += len(encode_result(0, result))
+                    deliveries += self._delivery(request, result)
             except Refusal as refusal:
                 replies.append([refusal.code, refusal.wire()])
         self._round.commands += max(0, len(batch.requests) - 1)
-        return {"replies": replies}
+        return {"replies": replies}, deliveries
 
     def _serve_waiting(self) -> None:
         queue = self.queue
@@ -193,8 +291,12 @@ class Engine:
                 actor = waiter.actor
                 request = waiter.request
                 self._round.add(e.Entry(actor.uid, actor.pid, request.key, request.minted, happened))
-            frame = encode_refusal(number, result) if isinstance(result, Refusal) else encode_result(number, result)
-            self._reply(client, frame)
+            if isinstance(result, Refusal):
+                self._reply(client, encode_refusal(number, result))
+            elif waiter.request.verb == "wait":
+                self._reply(client, bounded(number, "wait", result))
+            else:
+                self._reply(client, encode_result(number, result), self._delivery(waiter.request, result))
         for waiter, refusal in queue.overdue():
             client, number = waiter.address
             client.waiting.pop(waiter.number, None)
@@ -204,16 +306,19 @@ class Engine:
         """Commands that could not be decided in time: nothing has happened, and they are told so."""
         limit = now - self.settings.batch_timeout
         while self._inbox and self._inbox[0][5] < limit:
-            client, number, request, *_ = self._inbox.popleft()
+            client, number, request, _, size, _ = self._inbox.popleft()
+            self._inbox_bytes -= size
             late = Refusal("commit_timeout", f"{request.verb}: no commit began within BATCH_TIMEOUT; nothing happened")
             self._reply(client, encode_refusal(number, late))
 
-    def _reply(self, client: Client, frame: bytes) -> None:
+    def _reply(self, client: Client, frame: bytes, deliveries: Sequence[Delivery] = ()) -> None:
         position = self.queue.tables.position
+        client.owed += len(frame)
+        self._replied += len(frame)
         if position <= self.journal.durable and not len(self._replies):
-            client.send(frame)
+            client.send(frame, deliveries)
         else:
-            self._replies.add(position, client, frame)
+            self._replies.add(position, client, frame, deliveries)
 
     def drain(self) -> None:
         """The daemon stops: changes are refused from now on, and those who wait are sent away."""
@@ -226,7 +331,7 @@ class Engine:
 
     def watches_in_use(self) -> set[Watch]:
         """The processes that a claim, an agent, or a request not decided yet stands on."""
-        used = {watch for task in self._inbox for watch in task[3]}
+        used = {watch for queued in (self._inbox, *self._held_back.values()) for task in queued for watch in task[3]}
         return used | self.queue.watches()
 
     @property
@@ -243,7 +348,7 @@ class Engine:
             whether a sync is due now.
 
         Raises:
-            JournalFailed: the program must end.
+            JournalFailed, Full: the program must end, as what was decided cannot be taken back.
         """
         round_ = self._round
         if self.unsynced or not round_.entries:
@@ -305,6 +410,11 @@ class Engine:
     def has_round(self) -> bool:
         """Whether something has been decided that is not written yet."""
         return bool(self._round.entries)
+
+    @property
+    def inbox_bytes(self) -> int:
+        """Bytes of the requests that have come and are not decided yet."""
+        return self._inbox_bytes
 
     @property
     def waiting_to_decide(self) -> bool:

@@ -6,19 +6,21 @@ requests, as one batch may.
 """
 
 from collections import deque
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from swarmshd import events as e
+from swarmshd.commands import Refusal, encode_refusal, encode_result
+from swarmshd.engine.client import Client, Delivery
 
 ROUND_BYTES = 4 << 20
 """Bytes of requests after which a round takes no further command; a batch stays well below a frame's bound."""
 
+REPLY_MAX = 4 << 20
+"""Bytes of one reply to a question; what is longer is cut where it says so, or refused."""
 
-class Receiver(Protocol):
-    """Whoever gets a reply."""
-
-    def send(self, frame: bytes) -> None:
-        """Take the frame of a reply; never blocks."""
+REPLIES_MAX = 64 << 20
+"""Bytes of replies that wait for a sync, or that one call decided, above which nothing more is decided."""
 
 
 class Round:
@@ -45,20 +47,46 @@ class Round:
 class Replies:
     """Replies in the order of the positions at which they were decided."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_waiting", "bytes", "lost")
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[int, Receiver, bytes]] = deque()
+        self._waiting: deque[tuple[int, Client, bytes, Sequence[Delivery]]] = deque()
+        self.bytes = 0
+        self.lost: list[Delivery] = []
+        """Claims whose connection was closed before they could be told of."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, position: int, receiver: Receiver, frame: bytes) -> None:
-        self._waiting.append((position, receiver, frame))
+    def add(self, position: int, client: Client, frame: bytes, deliveries: Sequence[Delivery]) -> None:
+        self._waiting.append((position, client, frame, deliveries))
+        self.bytes += len(frame)
 
     def release(self, durable: int) -> None:
         """Send what was decided at or before the durable position."""
         waiting = self._waiting
         while waiting and waiting[0][0] <= durable:
-            _, receiver, frame = waiting.popleft()
-            receiver.send(frame)
+            _, client, frame, deliveries = waiting.popleft()
+            self.bytes -= len(frame)
+            if deliveries and client.closing:
+                self.lost += deliveries
+            else:
+                client.send(frame, deliveries)
+
+
+def bounded(number: int, verb: str, result: dict[str, Any]) -> bytes:
+    """The frame of the reply to a question; a list that is too long is cut, and says so with ``more``."""
+    while True:
+        frame = encode_result(number, result)
+        if len(frame) <= REPLY_MAX:
+            return frame
+        rows = "ended" if "ended" in result else "items"
+        cut = result.get(rows, ())[: len(result.get(rows, ())) // 2]
+        if not cut:
+            text = f"{verb}: the reply has {len(frame)} bytes; the limit is {REPLY_MAX}; ask for less"
+            return encode_refusal(number, Refusal("too_large", text, limit=REPLY_MAX, name="reply"))
+        result = result | {rows: cut}
+        if rows == "items":
+            result["more"] = True
+        if "after_id" in result:
+            result["after_id"] = cut[-1]["id"]

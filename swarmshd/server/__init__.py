@@ -3,12 +3,14 @@
 ``access``      the peer's credentials and the classes of verbs that it may use
 ``clock``       the one place where time is read
 ``connection``  one peer: its decoder, its descriptors, its out-buffer
+``listening``   the socket that they connect to
 ``committer``   the thread that syncs when the loop should not
 ``server``      the one task that owns them all
 """
 
 from swarmshd.server.access import Access
 from swarmshd.server.clock import Clock
-from swarmshd.server.server import Server, listen
+from swarmshd.server.listening import listen
+from swarmshd.server.server import Server
 
 __all__ = ["Access", "Clock", "Server", "listen"]

@@ -9,21 +9,16 @@ import array
 import os
 import socket
 from collections import deque
+from collections.abc import Sequence
 
 from swarmshd import commands
 from swarmshd.commands import Actor, Refusal, Request
-from swarmshd.engine import Waiter
+from swarmshd.engine import Client, Delivery
 from swarmshd.protocol import Decoder, FrameTooLarge
 
 READ_SIZE = 256 * 1024
 DESCRIPTORS_MAX = 16
-"""Descriptors that a peer may have passed and not yet named in a command."""
-
-OUT_PAUSE = 256 * 1024
-"""Bytes of replies not taken above which no further request is read."""
-
-OUT_MAX = 4 << 20
-"""Bytes of replies not taken above which the connection is closed."""
+"""Descriptors that a peer may have passed ahead of the frame that needs them."""
 
 _VIEW = memoryview(bytearray(READ_SIZE))
 _INTO = [_VIEW]
@@ -36,115 +31,159 @@ class Closed(Exception):
     """The connection is over; the text says why, and is empty where the peer just went."""
 
 
-class Connection:
-    """See the module's text. ``actor``, ``classes`` and ``waiting`` are what the engine needs to know."""
+class Connection(Client):
+    """See the module's text."""
 
     __slots__ = (
-        "_buffered",
         "_decoder",
+        "_descriptors",
         "_out",
+        "_queued",
+        "_reset",
+        "_sent",
         "_socket",
-        "actor",
-        "classes",
-        "closing",
-        "descriptors",
+        "_under_way",
+        "ended",
+        "fault",
         "fd",
         "in_flight",
         "interest",
         "met",
         "on_output",
         "seen",
-        "waiting",
+        "stuck_since",
     )
 
     def __init__(self, connected: socket.socket, actor: Actor, classes: frozenset[str], frame_max: int) -> None:
+        super().__init__(actor, classes)
         self._socket = connected
         self._decoder = Decoder(frame_max)
+        self._descriptors: deque[int] = deque()
         self._out: list[bytes] = []
-        self._buffered = 0
+        self._queued = self._sent = 0
+        self._under_way: list[Delivery] = []
+        """What may not have reached the peer, in the order of the stream."""
+        self._reset = False
         self.fd = connected.fileno()
-        self.actor = actor
-        self.classes = classes
-        self.waiting: dict[int, Waiter] = {}
-        self.descriptors: deque[int] = deque()
         self.in_flight = 0
         """Requests that were taken and not answered."""
         self.met = False
         """Whether a whole frame has come."""
+        self.ended = False
+        """Nothing more is read: the peer has shut its side, or broke the protocol. What has come is answered."""
+        self.fault = ""
+        """How it broke the protocol."""
         self.seen = 0
         """When something was last read, in milliseconds."""
+        self.stuck_since = 0
+        """Since when it has taken none of its replies, in milliseconds; kept by the server while it is congested."""
         self.interest = 0
         """What the epoll set waits for; the server's."""
-        self.closing = False
         self.on_output: set[Connection] | None = None
         """Connections with replies to send; the server's, shared."""
+
+    # -- what comes --------------------------------------------------------------------------------------
 
     def receive(self) -> list[bytes]:
         """The bodies of the frames that what is readable completes.
 
         Raises:
-            Closed: the peer went, or broke the protocol.
+            Closed: the peer went, or passed too many descriptors.
         """
         try:
             size, ancillary, flags, _ = self._socket.recvmsg_into(_INTO, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return []
-        except OSError:
+        except OSError as error:
+            self._reset = isinstance(error, ConnectionResetError)
             raise Closed from None
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 found = array.array("i")
                 found.frombytes(payload[: len(payload) - len(payload) % found.itemsize])
-                self.descriptors.extend(found)
-        if flags & socket.MSG_CTRUNC or len(self.descriptors) > DESCRIPTORS_MAX:
+                self._descriptors.extend(found)
+        if flags & socket.MSG_CTRUNC or len(self._descriptors) > DESCRIPTORS_MAX:
             raise Closed(f"more than {DESCRIPTORS_MAX} descriptors that no command asks for")
         if not size:
-            raise Closed
+            self.ended = True
+            return []
         try:
             bodies = self._decoder.feed(bytes(_VIEW[:size]))
         except FrameTooLarge as error:
+            self.ended = True
+            self.fault = str(error)
             self.refuse(0, Refusal("too_large", f"{error}; the connection is closed", limit=error.limit, name="frame"))
-            raise Closed(str(error)) from None
+            bodies = error.bodies
         if bodies:
             self.met = True
         return bodies
 
-    def request(self, body: bytes) -> tuple[int, Request] | None:
-        """The request that a frame holds; None if it was refused at once, which has been answered."""
+    def request(self, body: bytes) -> tuple[int, Request, Sequence[int]] | None:
+        """The number and request that a frame holds, and for each of its commands the descriptor that came for it.
+
+        A descriptor is -1 where none is asked for or none came; there are none at all if no descriptor came lately.
+        None if the frame was refused at once, which has been answered.
+        """
         number = 0
+        passed: Sequence[int] = ()
         try:
             number, verb, arguments = commands.decode(body)
+            if self._descriptors:
+                passed = [self._next_descriptor(asks) for asks in commands.asks_for_watch(verb, arguments)]
             request = commands.structure(verb, arguments, self.actor.uid)
         except Refusal as refusal:
+            for descriptor in passed:
+                if descriptor >= 0:
+                    os.close(descriptor)
             self.refuse(number, refusal)
             return None
         self.in_flight += 1
-        return number, request
+        return number, request, passed
+
+    def _next_descriptor(self, asks: bool) -> int:
+        return self._descriptors.popleft() if asks and self._descriptors else -1
+
+    def drop_strays(self) -> None:
+        """All frames that came have been looked at: what is left belongs to one still to come, or to none."""
+        if self._descriptors and not self._decoder.pending:
+            self._close_descriptors()
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes held of a frame that is not whole yet."""
+        return self._decoder.pending
+
+    # -- what goes ---------------------------------------------------------------------------------------
 
     def refuse(self, number: int, refusal: Refusal) -> None:
         """Answer a frame that never became a command; nothing needs to be durable for that."""
-        self._queue(commands.encode_refusal(number, refusal))
+        frame = commands.encode_refusal(number, refusal)
+        self.owed += len(frame)
+        self._queue(frame)
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, deliveries: Sequence[Delivery] = ()) -> None:
         """A reply to a request that was taken."""
         self.in_flight -= 1
         self._queue(frame)
+        for delivery in deliveries:
+            delivery.end = self._queued
+            self._under_way.append(delivery)
 
     def _queue(self, frame: bytes) -> None:
         self._out.append(frame)
-        self._buffered += len(frame)
+        self._queued += len(frame)
         if self.on_output is not None:
             self.on_output.add(self)
 
-    def flush(self) -> None:
-        """Send as much as the socket takes.
+    def flush(self) -> bool:
+        """Send as much as the socket takes; whether it took anything.
 
         Raises:
-            Closed: the peer went, or does not take what it asked for.
+            Closed: the peer went.
         """
         out = self._out
         if not out:
-            return
+            return True
         data = out[0] if len(out) == 1 else b"".join(out)
         try:
             sent = self._socket.send(data)
@@ -152,31 +191,45 @@ class Connection:
             sent = 0
         except OSError:
             raise Closed from None
+        self.owed -= sent
+        self._sent += sent
+        if self._under_way:
+            self._under_way = [d for d in self._under_way if d.end >= self._sent]
         if sent == len(data):
             out.clear()
-            self._buffered = 0
-            return
-        self._out = [data[sent:]]
-        self._buffered = len(data) - sent
-        if self._buffered > OUT_MAX:
-            raise Closed(f"{self._buffered} bytes of replies were not taken")
+        else:
+            self._out = [data[sent:]]
+        return sent > 0
+
+    def undelivered(self) -> list[Delivery]:
+        """The claims of which it is certain that the peer did not learn of them; asked for when it is over.
+
+        Whatever was not sent did not arrive. A peer that closed before it had read everything resets the
+        connection: then the last reply was not read to its end either.
+        """
+        if not self._under_way:
+            return []
+        reset = self._reset or self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        return [d for d in self._under_way if d.end > self._sent or (reset and d.end == self._queued)]
 
     @property
     def unsent(self) -> bool:
         return bool(self._out)
 
     @property
-    def congested(self) -> bool:
-        """Whether it is to take its replies before more is read from it."""
-        return self._buffered > OUT_PAUSE
-
-    @property
     def idle(self) -> bool:
         """Whether closing it now would take nothing from anybody."""
         return not (self.in_flight or self._out or self._decoder.pending)
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come or go."""
+        return self.ended and not self.in_flight and not self._out
+
     def close(self) -> None:
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        self.descriptors.clear()
+        self._close_descriptors()
         self._socket.close()
+
+    def _close_descriptors(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.popleft())

@@ -9,24 +9,25 @@ Contract with the engine: everything between two awaits of this task is atomic t
 ``wake`` may be called by them; they only leave a note and make the epoll set readable.
 """
 
+import errno
 import logging
 import os
-import resource
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import trio
 
-from swarmshd.commands import Refusal, Request
+from swarmshd.commands import Batch, Refusal, Request
 from swarmshd.engine import Engine
 from swarmshd.server.access import Access
 from swarmshd.server.clock import Clock
 from swarmshd.server.committer import Committer
 from swarmshd.server.connection import Closed, Connection
+from swarmshd.server.listening import connection_limit
 from swarmshd.settings import Settings
 
 log = logging.getLogger("swarmshd.server")
@@ -43,6 +44,21 @@ IDLE_AFTER = 1000
 SYNC_PATIENCE = 60_000
 """Milliseconds after which a sync that has not returned is a fault."""
 
+ACCEPT_PAUSE = 100
+"""Milliseconds for which nobody is let in after descriptors or memory ran out; it would be tried without end."""
+
+STUCK_AFTER = 60_000
+"""Milliseconds after which a peer that takes none of its replies, and has many, is closed."""
+
+UNDECIDED_MAX = 64 << 20
+"""Bytes of requests that wait to be decided above which nobody is read from."""
+
+UNFINISHED_MAX = 64 << 20
+"""Bytes of unfinished frames, of all connections together, above which the one that began first is closed."""
+
+OWED_MAX = 256 << 20
+"""Bytes of replies not taken, of all congested connections together, above which the most indebted are closed."""
+
 KEPT_FOR_ADMINS = 16
 BREATHE = 64
 """Turns after which other tasks get their turn even when there is always something to do."""
@@ -52,37 +68,6 @@ GONE = select.EPOLLERR | select.EPOLLHUP | select.EPOLLRDHUP
 
 WatchProcess = Callable[[int], tuple[int, int]]
 """Takes a pidfd; gives the identity that its process is watched under. Raises ValueError with the reason."""
-
-
-def listen(path: str, mode: int, backlog: int = 1024) -> socket.socket:
-    """A listening Unix socket at ``path``; a socket that nobody listens on is replaced.
-
-    Raises:
-        OSError: somebody listens there (EADDRINUSE), it is no socket, or the directory does not allow it.
-    """
-    with suppress(FileNotFoundError, ConnectionRefusedError):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.connect(path)
-        raise OSError(98, "somebody listens there already", path)
-    with suppress(FileNotFoundError):
-        if not os.path.exists(path) or _is_socket(path):
-            os.unlink(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    try:
-        before = os.umask(0o777 & ~mode)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
-        listener.listen(backlog)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _is_socket(path: str) -> bool:
-    return (os.stat(path).st_mode & 0o170000) == 0o140000
 
 
 class Server:
@@ -111,6 +96,11 @@ class Server:
         self._per_uid: dict[int, int] = {}
         self._newcomers: deque[tuple[int, Connection]] = deque()
         self._outgoing: set[Connection] = set()
+        self._unread: set[Connection] = set()
+        self._stuck: dict[Connection, None] = {}
+        self._unfinished: dict[Connection, int] = {}
+        self._unfinished_bytes = 0
+        self._accept_again: int | None = None
         self._committer = Committer(engine.sync)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
@@ -120,7 +110,7 @@ class Server:
         self._last_batch = 0
         self._stated = True
         self._stop_at: int | None = None
-        self._limit = _descriptor_limit(settings.max_connections)
+        self._limit = connection_limit(settings.max_connections, 2 * KEPT_FOR_ADMINS)
         engine.tell = self.tell
 
     # -- for other tasks ---------------------------------------------------------------------------------
@@ -181,6 +171,10 @@ class Server:
             instants.append(due)
         if self._newcomers:
             instants.append(self._newcomers[0][0])
+        if self._stuck:
+            instants.append(next(iter(self._stuck)).stuck_since + STUCK_AFTER)
+        if self._accept_again is not None:
+            instants.append(self._accept_again)
         if not self._stated:
             instants.append(self._last_batch + IDLE_AFTER)
         if self._stop_at is not None:
@@ -208,8 +202,19 @@ class Server:
                 self._accept(now)
         self._advance(now, len(found))
         while self._outgoing:
-            self._flush(self._outgoing.pop())
+            self._flush(self._outgoing.pop(), now)
+        if self._unread:
+            unread, self._unread = self._unread, set()
+            for connection in unread:
+                self._set_interest(connection)
         self._close_silent(now)
+        if self._stuck:
+            self._close_stuck(now)
+        if self._accept_again is not None and self._accept_again <= now and self._accepting:
+            self._accept_again = None
+            self._epoll.register(self._listener.fileno(), IN)
+        if self._engine.waiting_to_decide and not self._committer.busy:
+            self.wake()
 
     def _advance(self, now: int, readable: int) -> None:
         engine, committer = self._engine, self._committer
@@ -230,7 +235,7 @@ class Server:
 
     def _write(self) -> bool:
         written = self._engine.write()
-        if written and self._engine.journal.needs_room:
+        if self._engine.full is not None or (written and self._engine.journal.needs_room):
             self._journal_low()
         return written
 
@@ -243,7 +248,11 @@ class Server:
             except BlockingIOError:
                 return
             except OSError as error:
+                if error.errno in (errno.ECONNABORTED, errno.EINTR):
+                    continue
                 log.warning("cannot accept a connection: %s", error.strerror)
+                self._epoll.unregister(self._listener.fileno())
+                self._accept_again = now + ACCEPT_PAUSE
                 return
             connected.setblocking(False)
             size = self._settings.socket_buffer_size
@@ -278,84 +287,140 @@ class Server:
         """Make a place by closing whoever has been idle longest; some are kept for admins, a quarter for other uids."""
         uid = connection.actor.uid
         limit = self._limit if connection.actor.admin else self._limit - KEPT_FOR_ADMINS
-        own = self._per_uid.get(uid, 0)
-        if not connection.actor.admin and own >= limit * 3 // 4:
-            candidates = [c for c in self._connections.values() if c.idle and c.actor.uid == uid]
+        if not connection.actor.admin and self._per_uid.get(uid, 0) >= limit * 3 // 4:
+            candidates = (c for c in self._connections.values() if c.idle and c.actor.uid == uid)
         elif len(self._connections) >= limit:
-            candidates = [c for c in self._connections.values() if c.idle]
+            candidates = (c for c in self._connections.values() if c.idle)
         else:
             return None
-        if not candidates:
+        idlest = next(candidates, None)  # the table is in the order in which they were last heard of
+        if idlest is None:
             return Refusal("busy", f"{len(self._connections)} connections (MAX_CONNECTIONS), and none is idle")
-        self._drop(min(candidates, key=_last_seen), "it was idle longest and a place was needed")
+        self._drop(idlest, "it was idle longest and a place was needed")
         return None
 
     def _serve(self, connection: Connection, what: int, now: int) -> None:
         try:
-            if what & (IN | GONE):
-                bodies = connection.receive()
-                if bodies:
-                    connection.seen = now
-                elif what & GONE and not what & IN:
-                    raise Closed
-                for body in bodies:
-                    self._request(connection, body, now)
+            if what & (IN | GONE) and not connection.ended:
+                self._receive(connection, now)
             if what & OUT:
-                connection.flush()
-                self._set_interest(connection)
+                self._flush(connection, now)
+            if what & (select.EPOLLHUP | select.EPOLLERR) and connection.ended:
+                raise Closed
         except Closed as why:
             self._flush_last(connection)
             self._drop(connection, str(why))
+
+    def _receive(self, connection: Connection, now: int) -> None:
+        bodies = connection.receive()
+        if bodies:
+            connection.seen = now
+            self._connections[connection.fd] = self._connections.pop(connection.fd)
+            for body in bodies:
+                self._request(connection, body, now)
+        connection.drop_strays()
+        if connection.unfinished or connection in self._unfinished:
+            self._count_unfinished(connection)
+        if connection.ended or connection.in_flight >= self._settings.in_flight_max:
+            self._set_interest(connection)
+        if connection.finished:
+            raise Closed(connection.fault)
+
+    def _count_unfinished(self, connection: Connection) -> None:
+        """Half frames cost memory that the settings do not bound: whoever keeps one longest goes first."""
+        held = connection.unfinished
+        self._unfinished_bytes += held - self._unfinished.get(connection, 0)
+        if held:
+            self._unfinished[connection] = held
+        else:
+            del self._unfinished[connection]
+        while self._unfinished_bytes > UNFINISHED_MAX:
+            first = next(iter(self._unfinished))
+            if first is connection:
+                raise Closed("too much is held of unfinished frames")
+            self._drop(first, "too much is held of unfinished frames")
 
     def _request(self, connection: Connection, body: bytes, now: int) -> None:
         found = connection.request(body)
         if found is None:
             return
-        number, request = found
+        number, request, passed = found
         try:
-            watches = tuple(self._watches(connection, request))
+            request, watches = self._watches(request, passed)
         except Refusal as refusal:
             connection.in_flight -= 1
             connection.refuse(number, refusal)
             return
         self._engine.take(connection, number, request, watches, len(body), now)
-        if connection.in_flight >= self._settings.in_flight_max:
-            self._set_interest(connection)
 
-    def _watches(self, connection: Connection, request: Request) -> list[tuple[int, int]]:
-        """The processes whose descriptors came for this request's commands, in order."""
-        inner = getattr(request.command, "requests", (request,))
+    def _watches(self, request: Request, passed: Sequence[int]) -> tuple[Request, tuple[tuple[int, int], ...]]:
+        """The processes whose descriptors came for this request's commands, in order; what is amiss is refused."""
+        if not isinstance(request.command, Batch):
+            return request, (self._watched(request, passed[0] if passed else -1),) if _watches(request) else ()
         found = []
-        for each in inner:
-            if isinstance(each, Request) and getattr(each.command, "watch", False):
-                if not connection.descriptors:
-                    raise Refusal("bad_request", f"{each.verb}: watch is set, but no process descriptor came along")
+        lines = list(request.command.requests)
+        for number, each in enumerate(lines):
+            descriptor = passed[number] if passed else -1
+            if _watches(each):
+                assert isinstance(each, Request)
                 try:
-                    found.append(self._watch(connection.descriptors.popleft()))
-                except ValueError as error:
-                    raise Refusal("bad_request", f"{each.verb}: {error}") from None
-        return found
+                    found.append(self._watched(each, descriptor))
+                except Refusal as refusal:
+                    lines[number] = refusal
+            elif descriptor >= 0:
+                os.close(descriptor)
+        return Request(request.verb, Batch(tuple(lines))), tuple(found)
 
-    def _flush(self, connection: Connection) -> None:
+    def _watched(self, request: Request, descriptor: int) -> tuple[int, int]:
+        if descriptor < 0:
+            raise Refusal("bad_request", f"{request.verb}: watch is set, but no process descriptor came along")
+        try:
+            return self._watch(descriptor)
+        except ValueError as error:
+            raise Refusal("bad_request", f"{request.verb}: {error}") from None
+
+    def _flush(self, connection: Connection, now: int) -> None:
         if connection.closing:
             return
         try:
-            connection.flush()
+            moved = connection.flush()
+            if connection.finished:
+                raise Closed(connection.fault)
         except Closed as why:
             self._drop(connection, str(why))
             return
+        if not connection.congested:
+            self._stuck.pop(connection, None)
+            self._engine.resume(connection, now)
+        elif moved or connection not in self._stuck:
+            connection.stuck_since = now
+            self._stuck.pop(connection, None)
+            self._stuck[connection] = None
         self._set_interest(connection)
 
     def _set_interest(self, connection: Connection) -> None:
         """Read from it only while it takes its replies and has not too many requests open."""
-        interest: int = select.EPOLLRDHUP
-        if not connection.congested and connection.in_flight < self._settings.in_flight_max:
-            interest |= IN
+        if connection.closing:
+            return
+        interest: int = 0
+        if not connection.ended:
+            interest = select.EPOLLRDHUP
+            if self._may_send_more(connection):
+                interest |= IN
+            else:
+                self._unread.add(connection)
         if connection.unsent:
             interest |= OUT
         if interest != connection.interest:
             connection.interest = interest
             self._epoll.modify(connection.fd, interest)
+
+    def _may_send_more(self, connection: Connection) -> bool:
+        return (
+            not connection.congested
+            and connection.in_flight < self._settings.in_flight_max
+            and self._engine.inbox_bytes < UNDECIDED_MAX
+        )
 
     def _flush_last(self, connection: Connection) -> None:
         """Let the peer see why, if it looks."""
@@ -369,6 +434,10 @@ class Server:
         if why:
             log.info("closing the connection of pid %d, uid %d: %s", connection.actor.pid, connection.actor.uid, why)
         self._engine.gone(connection)
+        self._engine.undelivered(connection.undelivered())
+        self._unread.discard(connection)
+        self._stuck.pop(connection, None)
+        self._unfinished_bytes -= self._unfinished.pop(connection, 0)
         del self._connections[connection.fd]
         self._epoll.unregister(connection.fd)
         self._outgoing.discard(connection)
@@ -386,13 +455,26 @@ class Server:
             if not connection.met and not connection.closing:
                 self._drop(connection, f"no frame in {FIRST_FRAME // 1000} s")
 
+    def _close_stuck(self, now: int) -> None:
+        """Close who takes none of its replies for long; and at once who owes most, when it is too much together."""
+        while self._stuck:
+            first = next(iter(self._stuck))
+            if first.stuck_since + STUCK_AFTER > now:
+                break
+            self._drop(first, f"{first.owed} bytes of replies were not taken in {STUCK_AFTER // 1000} s")
+        while sum(connection.owed for connection in self._stuck) > OWED_MAX:
+            most = max(self._stuck, key=_owed)
+            self._drop(most, f"{most.owed} bytes of replies were not taken, and memory was needed")
+
     # -- the end -----------------------------------------------------------------------------------------
 
     def _done(self) -> bool:
         """Whether the drain is over: everything is answered and taken, or its time is up."""
         if self._accepting:
             self._accepting = False
-            self._epoll.unregister(self._listener.fileno())
+            if self._accept_again is None:
+                self._epoll.unregister(self._listener.fileno())
+            self._accept_again = None
         assert self._stop_at is not None
         if self._clock.now() >= self._stop_at:
             return not self._committer.busy
@@ -407,16 +489,9 @@ class Server:
         os.close(self._wake)
 
 
-def _last_seen(connection: Connection) -> int:
-    return connection.seen
+def _watches(request: Request | Refusal) -> bool:
+    return isinstance(request, Request) and bool(getattr(request.command, "watch", False))
 
 
-def _descriptor_limit(wanted: int) -> int:
-    """How many connections the process's descriptors allow, after asking for as many as may be had."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-    room = (soft - 64) // 2 if soft < 2 * wanted + 64 else wanted
-    return max(KEPT_FOR_ADMINS * 2, min(wanted, room))
+def _owed(connection: Connection) -> int:
+    return connection.owed

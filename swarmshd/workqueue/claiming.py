@@ -9,6 +9,9 @@ from swarmshd.workqueue.ready import Filter, Shape
 from swarmshd.workqueue.records import READY, Agent, Item
 from swarmshd.workqueue.submitting import submit
 
+CLAIM_BYTES = 1 << 20
+"""Bytes of items after which a claim of several gives no further one: its reply is one frame."""
+
 
 def filter_of(desk: Desk, command: Claim) -> Filter:
     """What the command may take, in the form under which shapes are kept."""
@@ -29,11 +32,14 @@ def claim(desk: Desk, command: Claim) -> Iterator[e.Event]:
     refuses before its first event or not at all.
     """
     agent = agent_for(desk, command.agent)
-    given = 0
+    given = size = 0
     if command.resume and agent is not None:
         for item in list(agent.holds.values())[: command.count]:
             yield take_again(desk, item)
             given += 1
+            size += item.size()
+            if size > CLAIM_BYTES:
+                break
     if given:
         return
     may_claim(desk, command, agent)
@@ -41,12 +47,13 @@ def claim(desk: Desk, command: Claim) -> Iterator[e.Event]:
         yield take(desk, command, _this_one(desk, command, agent), agent)
         return
     shape = desk.ready.shape(filter_of(desk, command))
-    while given < command.count:
+    while given < command.count and size <= CLAIM_BYTES:
         first = desk.ready.first(shape)
         if first is None:
             break
         yield take(desk, command, first, agent)
         given += 1
+        size += first.size()
         agent = desk.tables.agents[command.agent]
         if agent.full:
             break

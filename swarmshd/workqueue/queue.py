@@ -133,7 +133,7 @@ class WorkQueue:
         key = request.key
         if key is not None:
             kept = self.tables.keys.get(key[:10])
-            if kept is not None:
+            if kept is not None and not (verb == "claim" and isinstance(kept[1], dict)):  # those were taken back
                 if kept[0] != key[10:]:
                     raise Refusal("conflict", f"{verb}: this key was used with other content; use another key")
                 return _NOTHING, answer(desk, command, kept[1])
@@ -149,6 +149,19 @@ class WorkQueue:
         if key is not None:
             tables.remember(key, request.minted, facts)
         return happened, answer(desk, command, facts)
+
+    def take_back(self, claims: Iterable[tuple[int, int]], key: bytes | None, minted: bool) -> list[e.Event]:
+        """Claims (id, fence) that nobody learned of end, counted as nothing; the same request gets others."""
+        tables = self.tables
+        happened: list[e.Event] = []
+        for number, fence in claims:
+            item = tables.items.get(number)
+            if item is not None and item.claim is not None and item.claim.fence == fence:
+                happened.append(e.ItemReturned(number, e.UNDELIVERED))
+        self._apply_all(happened)
+        if happened and key is not None:
+            tables.remember(key, minted, tables.facts(happened))
+        return happened
 
     def numbers_needed(self, request: Request) -> int:
         """At most how many ids, fences or positions the command takes."""

@@ -1,0 +1,52 @@
+"""The listening socket, and how many connections the process can hold."""
+
+import errno
+import os
+import resource
+import socket
+import stat
+from contextlib import suppress
+
+PROBE_PATIENCE = 1.0
+"""Seconds that somebody who listens at our path has to take a connection."""
+
+
+def listen(path: str, mode: int, backlog: int = 1024) -> socket.socket:
+    """A listening Unix socket at ``path``; a socket that nobody listens on is replaced.
+
+    Raises:
+        OSError: somebody listens there (EADDRINUSE), it is no socket, or the directory does not allow it.
+    """
+    with suppress(FileNotFoundError, ConnectionRefusedError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise OSError(errno.EEXIST, "something that is no socket is there already", path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(PROBE_PATIENCE)
+            with suppress(BlockingIOError, TimeoutError):  # its backlog is full: somebody listens, if slowly
+                probe.connect(path)
+        raise OSError(errno.EADDRINUSE, "somebody listens there already", path)
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        before = os.umask(0o777 & ~mode)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        listener.listen(backlog)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def connection_limit(wanted: int, least: int) -> int:
+    """How many connections the process's descriptors allow, after asking for as many as may be had."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    room = (soft - 64) // 2 if soft < 2 * wanted + 64 else wanted
+    return max(least, min(wanted, room))
