@@ -69,6 +69,9 @@ PAUSE_MIN, PAUSE_MAX = 0.02, 0.5
 PATIENCE = 1.0
 """Seconds without a daemon after which ``Connection.waiting`` is told."""
 
+LONGEST = 86_400.0
+"""Seconds for which the kernel is asked to wait at once; its limit is some weeks."""
+
 _CREDENTIALS = Struct("3i")
 
 
@@ -381,7 +384,7 @@ class Connection:
             if left <= 0:
                 self._lose()  # half a frame is out; nothing can follow it
                 raise TimeoutError
-            for _, events in poller.poll(left * 1000):
+            for _, events in poller.poll(min(left, LONGEST) * 1000):
                 if events & ~select.POLLOUT:
                     self._take(self._socket.recv(1 << 16))
                 if events & select.POLLOUT:
@@ -396,9 +399,13 @@ class Connection:
         assert self._socket is not None
         left = deadline - time.monotonic()
         if left > 0:
-            self._socket.settimeout(left)
+            self._socket.settimeout(min(left, LONGEST))
         try:
             data = self._socket.recv(1 << 16)
+        except TimeoutError:
+            if left > LONGEST:
+                return
+            raise
         except BlockingIOError:  # time was over before; what is there already would have been taken
             raise TimeoutError from None
         finally:

@@ -1,0 +1,76 @@
+"""The methods that ``Client`` and ``Pipeline`` share: the same arguments, and each its own kind of answer."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from swarmctl.client import asking
+from swarmctl.client.ask import Ask
+
+if TYPE_CHECKING:
+    from swarmctl.client import Client
+    from swarmctl.client.pipeline import Handle, Pipeline
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Verb(Generic[P, T]):
+    """A function of ``asking`` as a method: a Client answers with the result, a Pipeline with a handle."""
+
+    def __init__(self, build: Callable[P, Ask[T]]) -> None:
+        self._build = build
+        self.__doc__ = build.__doc__
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> Callable[P, Ask[T]]: ...
+    @overload
+    def __get__(self, owner: Client, kind: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, owner: Pipeline, kind: type) -> Callable[P, Handle[T]]: ...
+
+    def __get__(self, owner: Any, kind: type) -> Any:
+        if owner is None:
+            return self._build
+
+        @functools.wraps(self._build)
+        def method(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return owner.ask(self._build(*args, **kwargs))
+
+        return method
+
+
+class Verbs:
+    """Every verb that is one request."""
+
+    submit = Verb(asking.submit)
+    claim = Verb(asking.claim)
+    claim_many = Verb(asking.claim_many)
+    claim_new = Verb(asking.claim_new)
+    heartbeat = Verb(asking.heartbeat)
+    progress = Verb(asking.progress)
+    complete = Verb(asking.complete)
+    fail = Verb(asking.fail)
+    release = Verb(asking.release)
+    bury = Verb(asking.bury)
+    hold = Verb(asking.hold)
+    kick = Verb(asking.kick)
+    cancel = Verb(asking.cancel)
+    edit = Verb(asking.edit)
+    show = Verb(asking.show)
+    count = Verb(asking.count)
+    count_by = Verb(asking.count_by)
+    get = Verb(asking.get)
+    register = Verb(asking.register)
+    held = Verb(asking.held)
+    agents = Verb(asking.agents)
+    queues = Verb(asking.queues)
+    queue_set = Verb(asking.queue_set)
+    pause = Verb(asking.pause)
+    resume = Verb(asking.resume)
+    quiet = Verb(asking.quiet)
+    wake = Verb(asking.wake)
+    evict = Verb(asking.evict)
+    status = Verb(asking.status)
