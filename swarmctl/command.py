@@ -80,7 +80,7 @@ class Command:
     @property
     def tail(self) -> bytes:
         """The end of its output."""
-        return bytes(self._tail[-self._keep :])
+        return bytes(self._tail[-self._keep :]) if self._keep else b""
 
     def tell(self, word: bytes) -> None:
         """Tell the keeper GO, END or KILL."""

@@ -177,6 +177,7 @@ _VERBS = (
             Option("--until-empty", "flag", "", "end when nothing is left (1 if one failed)"),
             Option("--max-failures", "number", "N", "end with 1 after so many failures in a row (20; 0: never)"),
             Option("--grace", "duration", "D", "from SIGTERM to SIGKILL (10s)"),
+            Option("--tail", "size", "SIZE", "how much of the end of COMMAND's output is kept (64K)"),
         ),
         wire="claim",
         run="swarmctl.work:work",

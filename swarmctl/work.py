@@ -71,6 +71,7 @@ class Worker:
         self.own_name = "agent" not in given
         self.places: int = given.get("jobs") or _jobs(call)
         self.grace: float = given.get("grace", GRACE_MS) / 1000
+        self.tail: int = min(given.get("tail", OUTPUT_TAIL), OUTPUT_TAIL)
         self.most_failures: int = given.get("max_failures", FAILURES)
         self.once = "once" in given
         self.until_empty = "until_empty" in given
@@ -78,7 +79,7 @@ class Worker:
         self.main = Connection(given.get("socket"), patience)
         self.claims = Connection(given.get("socket"), patience)
         if not call.quiet and not call.json:
-            self.main.waiting = call.remark
+            self.claims.waiting = call.remark
         self.answers: dict[int, Answer] = {}
         self.claiming = 0
         self.jobs: dict[int, Job] = {}
@@ -294,7 +295,7 @@ class Worker:
         prefix = None if self.call.quiet else f"[{facts['id']}] ".encode()
         environ = environment(facts, self.call.environ, self.directory, self.agent, self.claims.path)
         try:
-            command = Command(self.words, environ, facts.get("payload", b""), prefix=prefix, keep=OUTPUT_TAIL)
+            command = Command(self.words, environ, facts.get("payload", b""), prefix=prefix, keep=self.tail)
         except OSError as error:
             complain(self.call.spoken, f"cannot start a process: {error.strerror}", facts["id"])
             self._give_back(facts, "no process could be started")

@@ -330,6 +330,12 @@ def test_output_is_bounded(daemon: Daemon) -> None:
     data = daemon.call("get", id=1, what="output")["data"]
     assert len(data) == 65_536
     assert data.endswith(b"x\nend\n")
+    submit(daemon)
+    assert daemon.ctl("work", "--once", "-q", "--tail", "4", "--", "echo", "12345").returncode == 0
+    assert daemon.call("get", id=2, what="output")["data"] == b"345\n"
+    submit(daemon)
+    assert daemon.ctl("work", "--once", "-q", "--tail", "0", "--", "echo", "12345").returncode == 0
+    assert "output_size" not in show(daemon, 3)
 
 
 def test_jobs_come_from_its_own_environment_only(daemon: Daemon, tmp_path: Path) -> None:
