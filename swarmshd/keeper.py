@@ -77,11 +77,16 @@ class Keeper:
         while True:
             await trio.sleep(FOLD_LOOK)
             due = trio.current_time() - last > FOLD_EVERY
-            sealed, snapshot = await trio.to_thread.run_sync(self._journal.sealed_bytes)
-            if not sealed or not (due or sealed > max(FOLD_BYTES, snapshot)):
-                continue
-            last = trio.current_time()
-            if not await self.fold():
+            try:
+                sealed, snapshot = await trio.to_thread.run_sync(self._journal.sealed_bytes)
+                if not sealed or not (due or sealed > max(FOLD_BYTES, snapshot)):
+                    continue
+                last = trio.current_time()
+                folded = await self.fold()
+            except OSError as error:  # out of descriptors, processes or memory: serving goes on without a fold
+                log.error("fold: %s", error)
+                last, folded = trio.current_time(), False
+            if not folded:
                 last -= FOLD_EVERY - FOLD_PATIENCE
 
     async def fold(self) -> bool:

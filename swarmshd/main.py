@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -22,8 +23,8 @@ from swarmshd import __version__, journal, systemd
 from swarmshd.configuration import ConfigError, resolve
 from swarmshd.engine import Engine, Started, start
 from swarmshd.keeper import Keeper, calm_collector
-from swarmshd.liveness import NotWatchable, Watches, boot_id
-from swarmshd.server import Access, Clock, Server, listen
+from swarmshd.liveness import WATCHES_MAX, NotWatchable, Watches, boot_id
+from swarmshd.server import Access, Clock, Server, descriptor_budget, listen
 from swarmshd.server.clock import wall
 from swarmshd.settings import Settings
 
@@ -199,6 +200,8 @@ class Daemon:
         listener: socket.socket,
         path: str,
         settings: Settings,
+        access: Access,
+        connections: int,
         watches: Watches,
         notifier: systemd.Notifier,
     ) -> None:
@@ -214,12 +217,8 @@ class Daemon:
             "state_dir": str(directory.resolve()),
             "socket": path,
         }
-        try:
-            access = Access(settings)
-        except LookupError as error:
-            raise Quit(EX_CONFIG, f"ACCESS_*: {error.args[0]}; name another") from None
         self.server = Server(
-            self.engine, listener, clock, access, settings, self._watch, self.keeper.journal_low, about
+            self.engine, listener, clock, access, settings, connections, self._watch, self.keeper.journal_low, about
         )
         self._path = path
         self.notifier = notifier
@@ -241,7 +240,9 @@ class Daemon:
             await nursery.start(self.keeper.run)
             await nursery.start(self.notifier.run_watchdog, self.server.healthy)
             nursery.start_soon(self._serve, nursery.cancel_scope, name="server")
-            print(f"swarmshd: ready on {self._path}", flush=True)
+            with suppress(OSError):  # nobody needs to listen
+                sys.stdout.write(f"swarmshd: ready on {self._path}\n")
+                sys.stdout.flush()
             self.notifier.ready(f"ready on {self._path}")
 
     async def _serve(self, everything: trio.CancelScope) -> None:
@@ -277,6 +278,7 @@ class _Listening:
         self.path = socket_path(option)
         try:
             self.socket = listen(self.path, settings.socket_mode)
+            self._file = _file_at(self.path)
         except OSError as error:
             raise Quit(EX_CONFIG, f"socket {self.path}: {error.strerror}; give another with --socket") from None
 
@@ -284,9 +286,22 @@ class _Listening:
         self.socket.close()
         if self._ours:
             try:
-                os.unlink(self.path)
+                if _file_at(self.path) == self._file:  # else somebody else listens there by now
+                    os.unlink(self.path)
             except OSError as error:
                 log.warning("socket %s: %s", self.path, error.strerror)
+
+
+def _file_at(path: str) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
+
+
+def _access(settings: Settings) -> Access:
+    try:
+        return Access(settings)
+    except LookupError as error:
+        raise Quit(EX_CONFIG, f"ACCESS_*: {error.args[0]}; name another") from None
 
 
 def _serve(arguments: argparse.Namespace) -> None:
@@ -294,20 +309,38 @@ def _serve(arguments: argparse.Namespace) -> None:
     _log_to_stderr(settings.log_level)
     notifier = systemd.Notifier()
     directory = state_directory(arguments.state_dir)
+    access = _access(settings)
+
+    def _died(identity: tuple[int, int]) -> None:
+        daemon.server.died(identity)
+
+    connections, watched = descriptor_budget(settings.max_connections, WATCHES_MAX)
     with _lock(directory, settings):
-        watches = Watches(lambda identity: daemon.server.died(identity))
-        started = _recover(directory, settings, watches)
-        _tell(started, settings, directory)
-        listening = _Listening(arguments.socket, settings)
+        listening = _Listening(arguments.socket, settings)  # who connects early waits, and is served when all is there
         try:
-            daemon = Daemon(started, directory, listening.socket, listening.path, settings, watches, notifier)
+            watches = Watches(_died, watched)
+            started = _recover(directory, settings, watches)
+            _tell(started, settings, directory)
+            daemon = Daemon(
+                started, directory, listening.socket, listening.path, settings, access, connections, watches, notifier
+            )
             calm_collector()
             trio.run(daemon.run)
             daemon.engine.close(daemon.clock.now())
-        except* journal.JournalFailed as failed:
-            raise Quit(EX_IOERR, str(failed.exceptions[0])) from None
+        except (BaseExceptionGroup, journal.JournalFailed, journal.Full) as failed:
+            raise _unwritable(failed) from None
         finally:
             listening.close()
+
+
+def _unwritable(failed: BaseException) -> BaseException:
+    """What to raise for this: the one line of a journal that cannot be written, or itself."""
+    cause: BaseException | None = failed
+    if isinstance(failed, BaseExceptionGroup):
+        cause = failed.subgroup((journal.JournalFailed, journal.Full))
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+    return failed if cause is None else Quit(EX_IOERR, str(cause))
 
 
 def _log_to_stderr(level: str) -> None:
@@ -322,7 +355,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _serve(arguments)
     except Quit as quit_:
-        print(f"swarmshd: {quit_}", file=sys.stderr)
+        sys.stderr.write(f"swarmshd: {quit_}\n")
         return quit_.status
     except KeyboardInterrupt:
         return 130

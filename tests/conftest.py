@@ -160,7 +160,9 @@ def make_daemon(directory: Path) -> Iterator[Any]:
     yield make
     for daemon in made:
         ended = None if daemon.process is None else daemon.process.poll()
-        if daemon.process is not None:
+        if ended is not None:
+            daemon.wait()
+        elif daemon.process is not None:
             daemon.kill()
         log = daemon.log.read_text() if daemon.log.exists() else ""
         assert ended is None, f"it ended by itself with {ended}; its log: {log}"

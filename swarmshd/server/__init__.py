@@ -10,7 +10,7 @@
 
 from swarmshd.server.access import Access
 from swarmshd.server.clock import Clock
-from swarmshd.server.listening import listen
+from swarmshd.server.listening import descriptor_budget, listen
 from swarmshd.server.server import Server
 
-__all__ = ["Access", "Clock", "Server", "listen"]
+__all__ = ["Access", "Clock", "Server", "descriptor_budget", "listen"]

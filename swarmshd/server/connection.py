@@ -143,9 +143,14 @@ class Connection(Client):
     def _next_descriptor(self, asks: bool) -> int:
         return self._descriptors.popleft() if asks and self._descriptors else -1
 
+    @property
+    def strays(self) -> int:
+        """Descriptors that came and that no command has asked for yet."""
+        return len(self._descriptors)
+
     def drop_strays(self) -> None:
         """All frames that came have been looked at: what is left belongs to one still to come, or to none."""
-        if self._descriptors and not self._decoder.pending:
+        if not self._decoder.pending:
             self._close_descriptors()
 
     @property

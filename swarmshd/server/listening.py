@@ -1,4 +1,4 @@
-"""The listening socket, and how many connections the process can hold."""
+"""The listening socket, and how many connections and watched processes the process can hold."""
 
 import errno
 import os
@@ -6,6 +6,12 @@ import resource
 import socket
 import stat
 from contextlib import suppress
+
+KEPT_DESCRIPTORS = 256
+"""Descriptors for everything but connections and watched processes; strays that peers pass are among them."""
+
+LEAST = 32
+"""Connections and watched processes that there are in any case."""
 
 PROBE_PATIENCE = 1.0
 """Seconds that somebody who listens at our path has to take a connection."""
@@ -41,12 +47,18 @@ def listen(path: str, mode: int, backlog: int = 1024) -> socket.socket:
     return listener
 
 
-def connection_limit(wanted: int, least: int) -> int:
-    """How many connections the process's descriptors allow, after asking for as many as may be had."""
+def descriptor_budget(connections: int, watches: int) -> tuple[int, int]:
+    """How many connections and watched processes the process's descriptors allow, of as many as are wanted.
+
+    As many descriptors as may be had are asked for; some are kept for the journal and the rest of the program.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
-    room = (soft - 64) // 2 if soft < 2 * wanted + 64 else wanted
-    return max(least, min(wanted, room))
+    room = max(soft - KEPT_DESCRIPTORS, 2 * LEAST)
+    if connections + watches > room:
+        connections = min(connections, room // 2)
+        watches = min(watches, room - connections)
+    return connections, watches

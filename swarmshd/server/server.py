@@ -17,6 +17,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any
 
 import trio
@@ -27,7 +28,7 @@ from swarmshd.server.access import Access
 from swarmshd.server.clock import Clock
 from swarmshd.server.committer import Committer
 from swarmshd.server.connection import Closed, Connection
-from swarmshd.server.listening import connection_limit
+from swarmshd.server.places import Places
 from swarmshd.settings import Settings
 
 log = logging.getLogger("swarmshd.server")
@@ -39,13 +40,17 @@ FIRST_FRAME = 30_000
 """Milliseconds that a new connection has for its first frame."""
 
 IDLE_AFTER = 1000
-"""Milliseconds without a batch after which the journal states that all is durable."""
+"""Milliseconds without a batch after which the journal states that all is durable; and of a peer that is idle."""
 
 SYNC_PATIENCE = 60_000
 """Milliseconds after which a sync that has not returned is a fault."""
 
 ACCEPT_PAUSE = 100
 """Milliseconds for which nobody is let in after descriptors or memory ran out; it would be tried without end."""
+
+COMPLAIN_EVERY = 60_000
+STRAYS_MAX = 64
+"""Descriptors that came ahead of their frames, of all connections together, above which the last one is closed."""
 
 STUCK_AFTER = 60_000
 """Milliseconds after which a peer that takes none of its replies, and has many, is closed."""
@@ -59,7 +64,6 @@ UNFINISHED_MAX = 64 << 20
 OWED_MAX = 256 << 20
 """Bytes of replies not taken, of all congested connections together, above which the most indebted are closed."""
 
-KEPT_FOR_ADMINS = 16
 BREATHE = 64
 """Turns after which other tasks get their turn even when there is always something to do."""
 
@@ -80,6 +84,7 @@ class Server:
         clock: Clock,
         access: Access,
         settings: Settings,
+        connections: int,
         watch: WatchProcess,
         journal_low: Callable[[], None],
         about: dict[str, Any],
@@ -92,15 +97,16 @@ class Server:
         self._watch = watch
         self._journal_low = journal_low
         self._about = about
-        self._connections: dict[int, Connection] = {}
-        self._per_uid: dict[int, int] = {}
+        self._connections = Places(connections)
         self._newcomers: deque[tuple[int, Connection]] = deque()
         self._outgoing: set[Connection] = set()
         self._unread: set[Connection] = set()
+        self._ahead: set[Connection] = set()
         self._stuck: dict[Connection, None] = {}
         self._unfinished: dict[Connection, int] = {}
         self._unfinished_bytes = 0
         self._accept_again: int | None = None
+        self._complained_at = -COMPLAIN_EVERY
         self._committer = Committer(engine.sync)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
@@ -110,7 +116,6 @@ class Server:
         self._last_batch = 0
         self._stated = True
         self._stop_at: int | None = None
-        self._limit = connection_limit(settings.max_connections, 2 * KEPT_FOR_ADMINS)
         engine.tell = self.tell
 
     # -- for other tasks ---------------------------------------------------------------------------------
@@ -250,9 +255,7 @@ class Server:
             except OSError as error:
                 if error.errno in (errno.ECONNABORTED, errno.EINTR):
                     continue
-                log.warning("cannot accept a connection: %s", error.strerror)
-                self._epoll.unregister(self._listener.fileno())
-                self._accept_again = now + ACCEPT_PAUSE
+                self._run_short(error, now)
                 return
             connected.setblocking(False)
             size = self._settings.socket_buffer_size
@@ -261,6 +264,17 @@ class Server:
                 connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
             self._welcome(connected, now)
 
+    def _run_short(self, error: OSError, now: int) -> None:
+        """Descriptors or memory ran out: leave the listening socket alone for a moment, and make a place."""
+        if now - self._complained_at > COMPLAIN_EVERY:
+            self._complained_at = now
+            log.warning("cannot accept connections: %s; trying again and again", error.strerror)
+        idlest = self._connections.idlest()
+        if idlest is not None and idlest.seen + IDLE_AFTER < now:
+            self._drop(idlest, "it was idle longest and a place was needed")
+        self._epoll.unregister(self._listener.fileno())
+        self._accept_again = now + ACCEPT_PAUSE
+
     def _welcome(self, connected: socket.socket, now: int) -> None:
         try:
             actor, classes = self._access.peer(connected)
@@ -268,36 +282,21 @@ class Server:
             connected.close()
             return
         connection = Connection(connected, actor, classes, self._settings.frame_max)
-        refusal = self._no_place(connection)
-        if refusal is not None:
+        try:
+            goes = self._connections.who_must_go(actor)
+        except Refusal as refusal:
             connection.refuse(0, refusal)
-            with suppress(Closed):
-                connection.flush()
+            self._flush_last(connection)
             connection.close()
             return
+        if goes is not None:
+            self._drop(goes, "it was idle longest and a place was needed")
         connection.on_output = self._outgoing
         connection.seen = now
-        self._connections[connection.fd] = connection
-        self._per_uid[actor.uid] = self._per_uid.get(actor.uid, 0) + 1
+        self._connections.add(connection)
         self._newcomers.append((now + FIRST_FRAME, connection))
         connection.interest = IN | select.EPOLLRDHUP
         self._epoll.register(connection.fd, connection.interest)
-
-    def _no_place(self, connection: Connection) -> Refusal | None:
-        """Make a place by closing whoever has been idle longest; some are kept for admins, a quarter for other uids."""
-        uid = connection.actor.uid
-        limit = self._limit if connection.actor.admin else self._limit - KEPT_FOR_ADMINS
-        if not connection.actor.admin and self._per_uid.get(uid, 0) >= limit * 3 // 4:
-            candidates = (c for c in self._connections.values() if c.idle and c.actor.uid == uid)
-        elif len(self._connections) >= limit:
-            candidates = (c for c in self._connections.values() if c.idle)
-        else:
-            return None
-        idlest = next(candidates, None)  # the table is in the order in which they were last heard of
-        if idlest is None:
-            return Refusal("busy", f"{len(self._connections)} connections (MAX_CONNECTIONS), and none is idle")
-        self._drop(idlest, "it was idle longest and a place was needed")
-        return None
 
     def _serve(self, connection: Connection, what: int, now: int) -> None:
         try:
@@ -315,16 +314,26 @@ class Server:
         bodies = connection.receive()
         if bodies:
             connection.seen = now
-            self._connections[connection.fd] = self._connections.pop(connection.fd)
+            self._connections.heard(connection)
             for body in bodies:
                 self._request(connection, body, now)
-        connection.drop_strays()
+        if connection.strays or connection in self._ahead:
+            self._count_strays(connection)
         if connection.unfinished or connection in self._unfinished:
             self._count_unfinished(connection)
         if connection.ended or connection.in_flight >= self._settings.in_flight_max:
             self._set_interest(connection)
         if connection.finished:
             raise Closed(connection.fault)
+
+    def _count_strays(self, connection: Connection) -> None:
+        connection.drop_strays()
+        if connection.strays:
+            self._ahead.add(connection)
+            if sum(each.strays for each in self._ahead) > STRAYS_MAX:
+                raise Closed("too many descriptors came ahead of their frames")
+        else:
+            self._ahead.discard(connection)
 
     def _count_unfinished(self, connection: Connection) -> None:
         """Half frames cost memory that the settings do not bound: whoever keeps one longest goes first."""
@@ -436,15 +445,12 @@ class Server:
         self._engine.gone(connection)
         self._engine.undelivered(connection.undelivered())
         self._unread.discard(connection)
+        self._ahead.discard(connection)
         self._stuck.pop(connection, None)
         self._unfinished_bytes -= self._unfinished.pop(connection, 0)
-        del self._connections[connection.fd]
+        self._connections.remove(connection)
         self._epoll.unregister(connection.fd)
         self._outgoing.discard(connection)
-        uid = connection.actor.uid
-        self._per_uid[uid] -= 1
-        if not self._per_uid[uid]:
-            del self._per_uid[uid]
         connection.close()
 
     def _close_silent(self, now: int) -> None:
@@ -463,7 +469,7 @@ class Server:
                 break
             self._drop(first, f"{first.owed} bytes of replies were not taken in {STUCK_AFTER // 1000} s")
         while sum(connection.owed for connection in self._stuck) > OWED_MAX:
-            most = max(self._stuck, key=_owed)
+            most = max(self._stuck, key=attrgetter("owed"))
             self._drop(most, f"{most.owed} bytes of replies were not taken, and memory was needed")
 
     # -- the end -----------------------------------------------------------------------------------------
@@ -478,10 +484,10 @@ class Server:
         assert self._stop_at is not None
         if self._clock.now() >= self._stop_at:
             return not self._committer.busy
-        return self._engine.idle and not any(c.unsent for c in self._connections.values())
+        return self._engine.idle and not any(c.unsent for c in self._connections)
 
     def _close(self) -> None:
-        for connection in list(self._connections.values()):
+        for connection in list(self._connections):
             self._drop(connection, "")
         if not self._committer.busy:
             self._committer.close()
@@ -491,7 +497,3 @@ class Server:
 
 def _watches(request: Request | Refusal) -> bool:
     return isinstance(request, Request) and bool(getattr(request.command, "watch", False))
-
-
-def _owed(connection: Connection) -> int:
-    return connection.owed
