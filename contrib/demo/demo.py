@@ -21,7 +21,7 @@ from typing import Any
 
 import plan
 import proof
-from processes import Agent, Daemon, Failed, environment, program
+from processes import GRACE, Agent, Daemon, Failed, environment, program
 
 from swarmctl.connection import Connection, Refused
 
@@ -284,19 +284,12 @@ class Demo:
         if found.problems:
             print(f"demo: the proof failed in {len(found.problems)} points; all is left in {self.directory}")
             return 1
-        print(
-            f"{BOLD}Every item was done exactly once{PLAIN}: {found.items} items, {found.items} accepted completions."
-        )
-        print(f"  daemon    {found.items} of {found.items} done; {found.claims} claims, {_again(found)}")
-        print(
-            f"  ledger    one completed run of each item is the accepted one, by attempt, fence and agent; {_extra(found)}"
-        )
-        print(
-            f"  products  hash, byte code, compression and check of {found.files} files, computed again: all the same"
-        )
-        print(
-            "  A run that is killed may have begun its step, so a step can be begun twice. Its completion counts once:"
-        )
+        count = found.items
+        print(f"{BOLD}Every item was done exactly once{PLAIN}: {count} items, {count} accepted completions.")
+        print(f"  daemon    {count} of {count} done; {found.claims} claims, {_again(found)}")
+        print(f"  ledger    one run of each is the accepted one, by attempt, fence and agent; {_extra(found)}")
+        print(f"  products  hash, byte code, compression and check of {found.files} files, computed again: all right")
+        print("  A run that is killed may have begun its step, so a step can begin twice. Its completion counts once:")
         print("  under the fencing number of the item's last claim, and after that nobody can claim it.")
         return 0
 
@@ -306,9 +299,8 @@ class Demo:
             [*program("swarmctl"), *words], env=self.environ, capture_output=True, text=True, timeout=TIME, check=False
         )
         if done.returncode:
-            raise Failed(
-                f"swarmctl {words[0]}: exit status {done.returncode}: {done.stderr.strip() or 'it said nothing'}"
-            )
+            said = done.stderr.strip() or "it said nothing"
+            raise Failed(f"swarmctl {words[0]}: exit status {done.returncode}: {said}")
         return done.stdout
 
     def clear_away(self) -> None:
@@ -317,8 +309,9 @@ class Demo:
             signal.signal(number, signal.SIG_IGN)
         for agent in self.agents:
             agent.end()
+        end = time.monotonic() + 2 * GRACE
         for agent in self.agents:
-            agent.close()
+            agent.close(max(0.1, end - time.monotonic()))
         if self.waiting is not None and self.waiting.poll() is None:
             self.waiting.kill()
             self.waiting.wait()

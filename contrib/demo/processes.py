@@ -50,8 +50,11 @@ def environment(socket: str) -> dict[str, str]:
 
 
 def end_with_us() -> None:
-    """In a new process: have the kernel send SIGTERM when the demo dies."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    """In a new process: have the kernel kill it when the demo is killed.
+
+    SIGTERM would not do: the daemon would obey at once, and the agents would wait for it to come back.
+    """
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def spawn(words: list[str], environ: dict[str, str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
@@ -92,10 +95,12 @@ class Daemon:
         readable, _, _ = select.select([output], [], [], PATIENCE)
         line = output.readline().decode(errors="replace").strip() if readable else ""
         if line != f"swarmshd: ready on {self.socket}":
-            raise Failed(
-                f"swarmshd did not start: {' '.join(self.said()) or line or f'it said nothing, see {self.log}'}"
-            )
+            raise Failed(f"swarmshd did not start: {line or self.last_words()}")
         return f"pid {self._process.pid}, ready on {self.socket}"
+
+    def last_words(self) -> str:
+        """The last line of its log, for a message."""
+        return (self.said() or [f"it said nothing; see {self.log}"])[-1]
 
     def said(self) -> list[str]:
         """What it has logged since its start, without dates."""
@@ -117,7 +122,7 @@ class Daemon:
         self._process.terminate()
         status = self._reap(PATIENCE)
         if status:
-            raise Failed(f"swarmshd: exit status {status}: {' '.join(self.said())}")
+            raise Failed(f"swarmshd: exit status {status}: {self.last_words()}")
         return "stopped by SIGTERM, exit status 0"
 
     def _reap(self, seconds: float) -> int:
@@ -173,7 +178,8 @@ class Agent:
     @property
     def output(self) -> IO[bytes]:
         """Where its lines come from."""
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         return self._process.stdout
 
     @property
@@ -210,12 +216,12 @@ class Agent:
         assert self._process is not None
         return self._process.wait(PATIENCE)
 
-    def close(self) -> None:
-        """See to it that it is gone."""
+    def close(self, seconds: float) -> None:
+        """See to it that it is gone, within so long."""
         if self._process is None:
             return
         try:
-            self._process.wait(2 * GRACE)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
         self.output.close()

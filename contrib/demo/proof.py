@@ -34,7 +34,7 @@ class Proof(NamedTuple):
         items: how many there are, each with exactly one accepted completion.
         claims: how often an item was claimed, together.
         again: items that were claimed more than once, because their holder was killed.
-        unaccepted: steps that reached their end and were not accepted, as their process was killed before it could say so.
+        unaccepted: runs that reached their end and were not accepted, as their agent was killed before it could say so.
         files: files whose four products were computed again.
     """
 

@@ -12,7 +12,9 @@ import os
 import py_compile
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def main() -> int:
@@ -93,7 +95,14 @@ def gather(directory: Path, task: dict[str, list[str]], to: Path) -> None:
     to.write_text("".join(f"{digest((out / ref).read_bytes())}  {ref}\n" for ref in task["after"]))
 
 
-STEPS = {"hash": hash_, "compile": compile_, "compress": compress, "check": check, "gather": gather, "summary": gather}
+STEPS: dict[str, Callable[[Path, dict[str, Any], Path], None]] = {
+    "hash": hash_,
+    "compile": compile_,
+    "compress": compress,
+    "check": check,
+    "gather": gather,
+    "summary": gather,
+}
 
 
 if __name__ == "__main__":
