@@ -1,5 +1,6 @@
 """The Python client against a real daemon."""
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -402,13 +403,29 @@ def test_a_loop_that_is_left_gives_its_item_back(queue: Client) -> None:
     assert [queue.show(number)["failures"] for number in (2, 3)] == [0, 0]
 
 
-def test_a_loop_survives_the_loss_of_an_item(queue: Client, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("block", [True, False])
+def test_a_loop_survives_the_loss_of_an_item(queue: Client, caplog: pytest.LogCaptureFixture, block: bool) -> None:
     queue.submit_many([{"type": "t"}] * 2)
     for item in queue.work(until_empty=True):
-        if item.id == 1:
-            queue.cancel(1)
+        with item if block else contextlib.nullcontext():
+            if item.id == 1:
+                queue.cancel(1)
     assert states(queue) == {"done": 1, "cancelled": 1}
-    assert "done for nothing" in caplog.text
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["item 1 was done for nothing"]
+
+
+def test_an_item_that_cannot_be_failed_is_not_completed_either(daemon: Daemon) -> None:
+    queue = Client("tester", daemon.socket, timeout=0.1)
+    queue.submit("t")
+    with pytest.raises(ZeroDivisionError) as caught:  # noqa: PT012
+        for item in queue.work(until_empty=True):
+            with item:
+                daemon.kill()
+                _ = 1 / 0
+    assert "could not be given up" in caught.value.__notes__[0]
+    daemon.start()
+    assert states(queue) == {"claimed": 1}
+    queue.close()
 
 
 # -- what keeps a claim --------------------------------------------------------------------------------

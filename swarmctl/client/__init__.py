@@ -28,7 +28,7 @@ from swarmctl.client.keeping import Keeper, own_process
 from swarmctl.client.pipeline import Handle, Pipeline
 from swarmctl.client.pool import PATIENCE, SIZE, Pool, setting
 from swarmctl.client.verbs import Verb, Verbs
-from swarmctl.connection import TIMEOUT, Empty, LeaseLost, Refused, mint_key, refusal
+from swarmctl.connection import TIMEOUT, Empty, Refused, mint_key, refusal
 from swarmctl.identity import agent_id
 from swarmshd.protocol import NAME_MAX, READ, SUBMITS_MAX, VERBS, is_name
 
@@ -232,8 +232,9 @@ class Client(Verbs):
                     ...
 
         A loop cannot see its own exceptions. With the item's block inside, an exception fails the item, is logged
-        (logger ``swarmctl``), and the loop goes on; without it, an exception ends the loop like ``break`` does, and
-        the item in hand goes back, to be ready again in 15 seconds, no attempt spent.
+        (logger ``swarmctl``), and the loop goes on; only if the item could not be failed, the exception ends the
+        loop. Without the block, an exception ends it like ``break`` does, and the item in hand goes back, to be ready
+        again in 15 seconds, no attempt spent.
 
         Args:
             type: as for ``claim``.
@@ -261,22 +262,16 @@ class Client(Verbs):
                 raise
             finally:
                 self.keeper.drop(claimed)
-            if not claimed.ended:
-                self._finish(claimed)
+            if not claimed.ended and not claimed.left:
+                claimed.finish()
 
     def _leave(self, claimed: Claimed) -> None:
         """Give back what was in hand when a loop was left."""
-        if not claimed.ended and not claimed.lost.is_set() and claimed.is_ours:
+        if claimed.is_ours and not (claimed.ended or claimed.left or claimed.lost.is_set()):
             try:
                 claimed.release(delay=LEFT_DELAY, note="its loop was left")
             except Refused as refused:
                 logging.getLogger("swarmctl").warning("item %d could not be given back: %s", claimed.id, refused)
-
-    def _finish(self, claimed: Claimed) -> None:
-        try:
-            claimed.complete()
-        except LeaseLost as refused:  # somebody else has it, and this loop has other work
-            logging.getLogger("swarmctl").warning("item %d was done for nothing: %s", claimed.id, refused)
 
     def list(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from swarmctl.connection import LeaseLost, Refused
+from swarmctl.connection import Conflict, LeaseLost, Refused
 from swarmshd.protocol import NOTE_MAX
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Claimed:
         lost: set when the daemon has said that the claim is over.
         stop: set when the operators ask everybody to stop and give back.
         in_loop: whether it came from ``Client.work``; there, its block logs an exception, and the loop goes on.
+        left: whether its block has been left.
         watched: whether the daemon watches this process for it; else heartbeats are sent inside the block.
     """
 
@@ -62,6 +64,7 @@ class Claimed:
         self.last_failure: str | None = fields.get("last_failure")
         self.resumed: bool = fields.get("resumed", False)
         self.in_loop = False
+        self.left = False
         self.lost = threading.Event()
         self.stop = threading.Event()
         self.watched = watched
@@ -168,27 +171,38 @@ class Claimed:
         if not self.is_ours:  # a forked child leaves its parent's block: the claim is the parent's
             return False
         self._client.keeper.drop(self)
+        self.left = True
         if error is None:
             if not self._ended:
-                self.complete()
+                self.finish()
             return False
-        if not self._ended and not self.lost.is_set():
-            self._give_up(error)
-        if self.in_loop and isinstance(error, Exception):
-            _log(f"item {self.id} ({self.type}) failed", error)
+        given_up = self._ended or self.lost.is_set() or self._give_up(error)
+        if self.in_loop and given_up and isinstance(error, Exception):
+            logging.getLogger("swarmctl").error("item %d (%s) failed", self.id, self.type, exc_info=error)
             return True
         return False
 
-    def _give_up(self, error: BaseException) -> None:
-        """Fail it, or give it back, because of ``error``, which is not to be hidden by a refusal."""
+    def finish(self) -> None:
+        """Complete it at the end of its block, or of its turn in a loop, which a lost claim does not end."""
+        try:
+            self.complete()
+        except LeaseLost as refused:
+            if not self.in_loop:
+                raise
+            # Somebody else has it, and the loop has other work.
+            logging.getLogger("swarmctl").warning("item %d was done for nothing: %s", self.id, refused)
+
+    def _give_up(self, error: BaseException) -> bool:
+        """Fail it, or give it back, because of ``error``, which no refusal may hide. Whether it is out of our hands."""
         try:
             if isinstance(error, Exception):
                 self.fail(last_line(error))
             else:
                 self.release(note=type(error).__name__)
         except Refused as refused:
-            if hasattr(error, "add_note"):
-                error.add_note(f"swarmctl: item {self.id} could not be given up: {refused}")
+            error.add_note(f"swarmctl: item {self.id} could not be given up: {refused}")
+            return isinstance(refused, Conflict)
+        return True
 
 
 def last_line(error: BaseException) -> str:
@@ -199,9 +213,3 @@ def last_line(error: BaseException) -> str:
     )
     text = f"{name}: {error}" if str(error) else name
     return text.encode("utf-8", "replace")[:NOTE_MAX].decode("utf-8", "ignore")
-
-
-def _log(what: str, error: BaseException) -> None:
-    import logging
-
-    logging.getLogger("swarmctl").error(what, exc_info=error)
