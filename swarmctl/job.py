@@ -24,7 +24,7 @@ CHECKPOINT_READ = 1 << 16
 class Job:
     """An item that is held, with its COMMAND."""
 
-    __slots__ = ("beat_at", "command", "facts", "held", "kill_at", "running", "saved", "stopped", "token")
+    __slots__ = ("asked", "beat_at", "command", "facts", "held", "kill_at", "running", "saved", "stopped", "token")
 
     def __init__(self, facts: Facts, command: Command) -> None:
         self.facts = facts
@@ -36,6 +36,8 @@ class Job:
         """Why COMMAND was told to end: ``lost`` (the item is not ours any more) or ``stop`` (it is, and goes back)."""
         self.kill_at = float("inf")
         self.beat_at = float("inf")
+        self.asked = False
+        """Whether a heartbeat is under way."""
         self.saved = b""
 
     @property

@@ -174,7 +174,7 @@ _VERBS = (
             TEAMS,
             LEASE,
             Option("--once", "flag", "", "one item, then end (3 if there was none)"),
-            Option("--until-empty", "flag", "", "end when nothing is left (1 if one failed)"),
+            Option("--until-empty", "flag", "", "end when nothing can be claimed (1 if one failed)"),
             Option("--max-failures", "number", "N", "end with 1 after so many failures in a row (20; 0: never)"),
             Option("--grace", "duration", "D", "from SIGTERM to SIGKILL (10s)"),
             Option("--tail", "size", "SIZE", "how much of the end of COMMAND's output is kept (64K)"),

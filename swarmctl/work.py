@@ -20,7 +20,7 @@ import tempfile
 import time
 
 from swarmctl import identity
-from swarmctl.cli import complain
+from swarmctl.cli import Failure, OutputLost, complain
 from swarmctl.command import END, GO, KILL, Command
 from swarmctl.connection import Connection, Refused, mint_key
 from swarmctl.doing import OUTPUT_TAIL, became
@@ -86,13 +86,16 @@ class Worker:
         self.failed: set[int] = set()
         self.anything_failed = self.succeeded = False
         self.dismissed: list[Command] = []
-        self.ending = False
+        self.ending = self.took_back = False
         self.status = 0
         self.claim_at = self.claimed_at = self.looked_at = 0.0
         self.hurry_at = self.leave_at = float("inf")
-        self.watch = identity.open_pidfd(os.getpid())
-        self.directory = tempfile.mkdtemp(prefix="swarmctl-work-")
-        self.wake, self.woken = os.pipe()
+        try:
+            self.watch = identity.open_pidfd(os.getpid())
+            self.directory = tempfile.mkdtemp(prefix="swarmctl-work-")
+            self.wake, self.woken = os.pipe()
+        except OSError as error:
+            raise Failure(f"cannot begin: {error.strerror}") from None
         self.signals = 0
 
     # -- the loop --------------------------------------------------------------------------------------
@@ -111,6 +114,8 @@ class Worker:
         finally:
             for command in [*[job.command for job in self.jobs.values()], *self.dismissed]:
                 command.dismiss()
+            self.main.close()
+            self.claims.close()
             _remove(self.directory)
         return self.status
 
@@ -173,12 +178,11 @@ class Worker:
                 continue
             if now >= job.kill_at:
                 job.kill_at = float("inf")
-                job.command.tell(KILL)
+                self._kill(job)
             if now >= job.beat_at:
                 job.beat(now)
-                self._checkpoint(job)
-                arguments = {"ids": [job.id], "token": job.token}
-                self._ask("heartbeat", arguments, lambda reply, job=job: self._beaten(job, reply))  # type: ignore[misc]
+                if not job.asked:
+                    self._beat(job)
 
     def _signalled(self) -> None:
         """SIGTERM, SIGINT and SIGHUP: take no more, give running COMMANDs their grace; the second time, none."""
@@ -195,7 +199,7 @@ class Worker:
                 self.leave_at = time.monotonic() + (LAST_WORDS if self.signals == 2 else 0)
                 for job in self.jobs.values():
                     job.stopped = job.stopped or "stop"
-                    job.command.tell(KILL)
+                    self._kill(job)
 
     def end(self, status: int) -> None:
         """Claim nothing more; end with ``status`` when what runs has ended."""
@@ -207,10 +211,11 @@ class Worker:
             if self.claiming:
                 self.claims.close()
                 self.claiming = 0
+                self.took_back = True
 
     def _leave(self) -> None:
         """Give back what was granted while the claim was being taken back; the name is ours alone."""
-        if not self.own_name:
+        if not (self.own_name and self.took_back):
             return
         try:
             for facts in self.main.call("held", {"agent": self.agent}, timeout=AGAIN)["items"]:
@@ -247,7 +252,7 @@ class Worker:
             return
         given = self.call.given
         arguments: Facts = {"agent": self.agent, "queue": wanted_queues(self.call), "watch": True, "key": mint_key()}
-        arguments["count"] = min(self._free(), 1000)
+        arguments["count"] = 1 if self.once else min(self._free(), 1000)
         for field in ("type", "team", "lease"):
             if field in given:
                 arguments[field] = given[field]
@@ -293,8 +298,8 @@ class Worker:
     def _begin(self, facts: Facts) -> None:
         """Fork COMMAND for an item and have the daemon watch it."""
         prefix = None if self.call.quiet else f"[{facts['id']}] ".encode()
-        environ = environment(facts, self.call.environ, self.directory, self.agent, self.claims.path)
         try:
+            environ = environment(facts, self.call.environ, self.directory, self.agent, self.claims.path)
             command = Command(self.words, environ, facts.get("payload", b""), prefix=prefix, keep=self.tail)
         except OSError as error:
             complain(self.call.spoken, f"cannot start a process: {error.strerror}", facts["id"])
@@ -321,8 +326,16 @@ class Worker:
         else:
             job.command.tell(GO)
 
+    def _beat(self, job: Job) -> None:
+        """Hand on a new checkpoint, and ask whether the item is still ours."""
+        self._checkpoint(job)
+        job.asked = True
+        arguments = {"ids": [job.id], "token": job.token}
+        self._ask("heartbeat", arguments, lambda reply: self._beaten(job, reply))
+
     def _beaten(self, job: Job, reply: Facts | Refused) -> None:
         """A heartbeat's answer: is the item still ours, and may it go on?"""
+        job.asked = False
         if job.id not in self.jobs or self.jobs[job.id] is not job:
             return
         if isinstance(reply, Refused):
@@ -352,8 +365,15 @@ class Worker:
                 job.command.tell(END)
             job.kill_at = time.monotonic() + self.grace
 
+    def _kill(self, job: Job) -> None:
+        """End COMMAND at once; one that has not begun never will, see ``_held``."""
+        if job.held:
+            job.command.tell(KILL)
+
     def _ended(self, job: Job) -> None:
         """COMMAND is gone: report what became of it."""
+        if self.jobs.get(job.id) is not job:
+            return
         job.running = False
         status = job.command.ended()
         if status is None or job.stopped == "lost":  # without its keeper the daemon has taken the item back
@@ -427,10 +447,17 @@ class Worker:
             self.call.emit(reply)
         else:
             out.text(f"{reply['id']}\n" if self.call.quiet else became(reply) + "\n")
-        out.flush()
+        try:
+            out.flush()
+        except OutputLost as lost:  # what runs is still worth finishing
+            if not lost.quiet and not self.ending:
+                complain(self.call.spoken, str(lost))
+            self.end(1)
 
     def _close(self, job: Job) -> None:
-        self.jobs.pop(job.id, None)
+        if self.jobs.get(job.id) is not job:
+            return
+        del self.jobs[job.id]
         job.command.dismiss()
         self.dismissed.append(job.command)
         if self.claim_at == float("inf"):

@@ -363,3 +363,23 @@ def test_a_closed_stderr_does_not_stop_it(daemon: Daemon) -> None:
     )  # fmt: skip
     os.close(writer)
     assert (done.returncode, sorted(done.stdout.split("\n"))) == (0, ["", "1 done", "2 done"])
+
+
+def test_without_stdout_it_finishes_what_runs_and_ends(daemon: Daemon) -> None:
+    submit(daemon, 6)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "swarmctl", "work", "-j2", "--", "sleep", "0.05"],
+        env=daemon.environment(), stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert daemon.call("count", by="state", all=True)["by"] == {"done": 2, "ready": 4}
+
+
+def test_without_a_daemon_it_gives_up_in_time(directory: Path) -> None:
+    daemon = Daemon(directory)
+    done = daemon.ctl("work", "--timeout", "0.2", "--until-empty", "--", "true")
+    assert done.returncode == 69
+    assert done.stderr.count("\n") == 1
