@@ -204,7 +204,14 @@ def sound(verb: str) -> dict[str, object]:
         made[field.name] = {"id": 1, "version": 1, "timeout": 0, "watch": True, "what": "payload"}.get(
             field.name, "name"
         )
-    return made | ({"ids": [1]} if verb == "wait" else {"id": 1} if verb in ("kick", "cancel") else {})
+    targets = {
+        "wait": {"ids": [1]},
+        "kick": {"id": 1},
+        "cancel": {"id": 1},
+        "pause": {"queue": "q"},
+        "resume": {"queue": "q"},
+    }
+    return made | targets.get(verb, {})
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
@@ -271,6 +278,7 @@ def test_wrong_types_through_the_socket(daemon, neighbour):
             assert (number, code) == (1, "unknown_verb")
             lawful(code, facts)
     daemon.call("resume", all=True)
+    daemon.call("resume", queue="q")
     serves(neighbour)
 
 

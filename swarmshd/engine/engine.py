@@ -207,6 +207,7 @@ class Engine:
         deliveries: Sequence[Delivery]
         try:
             if isinstance(request.command, Batch):
+                _check_class(client, "batch")
                 result, deliveries = self._each(client, request.command, watches)
             else:
                 result = self._one(client, request, watches[0] if watches else None)
@@ -227,9 +228,7 @@ class Engine:
 
     def _one(self, client: Client, request: Request, watch: Watch | None) -> Any:
         verb = request.verb
-        access = VERBS[verb]
-        if access not in client.classes:
-            raise Refusal("denied", f"{verb}: needs the right `{access}`, which uid {client.actor.uid} has not")
+        _check_class(client, verb)
         if verb in ("hello", "status"):
             return self._hello(client, request.command) if verb == "hello" else self.status()
         if verb not in READS:
@@ -489,3 +488,8 @@ class Engine:
         if tables.paused is not None:
             reply["paused"] = tables.paused
         return reply | self.tell()
+
+
+def _check_class(client: Client, verb: str) -> None:
+    if VERBS[verb] not in client.classes:
+        raise Refusal("denied", f"{verb}: needs the right `{VERBS[verb]}`, which uid {client.actor.uid} has not")

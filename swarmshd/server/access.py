@@ -17,7 +17,8 @@ from swarmshd.settings import Settings
 
 _UCRED = struct.Struct("3i")
 _SO_PEERGROUPS = 59
-_GROUPS_MAX = 1024
+_GROUPS_MAX = 256
+"""As many as Python's getsockopt has room for; of a peer that is in more, only the primary one counts."""
 
 
 class Access:
