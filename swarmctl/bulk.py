@@ -323,7 +323,7 @@ def _send(call: Call, waiting: list[tuple[int, Facts | BadLine]]) -> int:
     commands = [["submit", line] for _, line in waiting if not isinstance(line, BadLine)]
     replies = []
     if commands:
-        replies = call.ask("batch", {"commands": commands, "key": call.key("frame")})["replies"]
+        replies = call.ask("batch", {"commands": commands, "key": call.key()})["replies"]
     status = 0
     answers = iter(replies)
     for number, line in waiting:

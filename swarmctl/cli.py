@@ -106,7 +106,7 @@ class Output:
 class Call:
     """One call of a verb: what was asked, and the ways to ask the daemon and to answer."""
 
-    __slots__ = ("_agent", "_connection", "environ", "given", "json", "line", "out", "quiet", "status", "words")
+    __slots__ = ("_agent", "_connection", "_key", "environ", "given", "json", "line", "out", "quiet", "status", "words")
 
     def __init__(self, line: parse.Line, environ: Mapping[str, str]) -> None:
         self.line = line
@@ -119,6 +119,7 @@ class Call:
         self.status = 0
         self._agent: tuple[str, str] | None = None
         self._connection: Connection | None = None
+        self._key: str | None = None
 
     # -- who asks --------------------------------------------------------------------------------------
 
@@ -144,13 +145,15 @@ class Call:
         return self.who()[0]
 
     def key(self, part: object = None) -> str:
-        """An idempotency key for one change: the caller's (with ``:part`` where it makes several), or a new one."""
-        given: str | None = self.given.get("key")
-        if given is not None:
-            return given if part is None else f"{given}:{part}"
-        from swarmctl.connection import mint_key
+        """The key of a change: the caller's, or one minted for this call; ``KEY:part`` where the call makes several.
 
-        return mint_key()
+        So ``--key`` with the key that an error line names repeats a call of many changes as well as one of a single.
+        """
+        if self._key is None:
+            from swarmctl.connection import mint_key
+
+            self._key = self.given.get("key") or mint_key()
+        return self._key if part is None else f"{self._key}:{part}"
 
     def proof(self, item: int | str, token: str | None = None, *, many: bool = False) -> Facts:
         """The arguments that say why this caller may change what is held: its token, else its agent."""
@@ -191,7 +194,7 @@ class Call:
     def ask_all(self, commands: Iterable[Command]) -> Iterator[tuple[Facts | None, Refused | None]]:
         """The result or the refusal of each command, in order; many go in one frame."""
         for some in _frames(commands):
-            arguments = {"commands": [list(command) for command in some], "key": self.key("frame")}
+            arguments = {"commands": [list(command) for command in some], "key": self.key()}
             replies = self.ask("batch", arguments)["replies"]
             for code, facts in replies:
                 yield (facts, None) if code == 0 else (None, refused_as(code, facts))

@@ -166,7 +166,8 @@ def _give_back(call: Call, taken: list[Facts]) -> None:
         try:
             note = "the claim could not be printed"
             call.ask(
-                "release", {"id": item["id"], "token": item["token"], "note": note, "key": call.key("undelivered")}
+                "release",
+                {"id": item["id"], "token": item["token"], "note": note, "key": call.key(f"undelivered:{item['id']}")},
             )
         except Refused as refused:  # its lease will end
             complain(call.spoken, f"could not be given back: {refused}", item["id"])

@@ -180,3 +180,30 @@ def test_closed_streams_are_no_sockets(directory: Path) -> None:
         env={"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 69
+
+
+@pytest.mark.real
+def test_auto_is_the_nearest_ancestor_that_is_no_shell(daemon: Daemon) -> None:
+    daemon.call("claim_new", agent="me", type="t", description="d", key="k")
+    script = f"sh -c '{sys.executable} -m swarmctl hold 1; true'; true"
+    done = subprocess.run(
+        ["/bin/sh", "-c", script], env=daemon.environment(AGENT_ID="me"), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"watching {os.getpid()} ("), done.stderr
+    assert daemon.call("show", id=1)["watching"] == os.getpid()
+
+
+@pytest.mark.real
+def test_when_no_answer_comes_the_line_names_the_key(daemon: Daemon) -> None:
+    key = ""
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        for words in (("submit", "t", "d"), ("cancel", "1", "2")):
+            done = daemon.ctl("--timeout", "0.3", *words)
+            assert done.returncode == 75
+            key = done.stderr.rstrip("\n").rpartition("--key ")[2]
+            assert done.stderr.startswith(f"swarmctl: {words[0]}")
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    again = daemon.ctl("cancel", "1", "2", "--key", key)
+    assert again.returncode == 4

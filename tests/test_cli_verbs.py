@@ -445,3 +445,13 @@ def test_names_from_elsewhere_do_the_same(ctl: Ctl) -> None:
     assert ctl("rm", "1").status == 5
     assert ctl("ps", "--all", "-q").out == "1\n"
     assert ["id", "1"] in ctl("describe", "1").rows
+
+
+def test_a_call_of_many_changes_can_be_repeated_under_its_key(ctl: Ctl) -> None:
+    for _ in range(3):
+        ctl("submit", "t", "d")
+    first = ctl("cancel", "1", "2", "3", "--key", "k")
+    assert first.status == 0
+    assert ctl("cancel", "1", "2", "3", "--key", "k") == first
+    assert ctl("cancel", "1", "2", "3").status == 5
+    assert ctl("pause", "a", "b", "--key", "k2") == ctl("pause", "a", "b", "--key", "k2")
