@@ -104,7 +104,7 @@ class Demo:
         self.say("submit", f"{len(ids)} items for {len(self.names)} files, in one command; they depend on each other")
 
     def start_agents(self) -> None:
-        command = [sys.executable, str(STEP), str(self.directory)]
+        command = [sys.executable, "-IS", str(STEP), str(self.directory)]
         for agent in self.agents:
             agent.start(self.environ, command)
             self.selector.register(agent.output, selectors.EVENT_READ, agent)

@@ -8,7 +8,6 @@ for ``swarmctl submit --from``: each says by ``after`` and ``@REF`` what must be
     compile ──────────────────────┘
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -32,7 +31,11 @@ def tracked(root: Path) -> list[str]:
         for directory, below, files in os.walk(root):
             below[:] = [name for name in below if name not in NOT_OURS and not name.endswith("_cache")]
             names += [os.path.relpath(os.path.join(directory, name), root) for name in files]
-    return sorted(name for name in names if (root / name).is_file() and not (root / name).is_symlink())
+    return sorted(name for name in names if "\n" not in name and _is_plain(root / name))
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def copy(root: Path, names: list[str], to: Path) -> None:
@@ -65,5 +68,5 @@ def _line(step: str, number: int, name: str, after: list[str]) -> dict[str, obje
     line: dict[str, object] = {"type": step, "description": f"{step} {name}", "group": GROUP, "ref": f"{step}.{number}"}
     if after:
         line["after"] = [f"@{ref}" for ref in after]
-    line["payload"] = json.dumps({"step": step, "number": number, "name": name, "after": after})
+    line["payload"] = "\n".join([step, str(number), name, *after])
     return line

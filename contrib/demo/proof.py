@@ -15,7 +15,6 @@ claim, and nothing is claimed again after that. The witnesses:
 
 import gzip
 import hashlib
-import json
 import marshal
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -71,51 +70,71 @@ def check(directory: Path, plan: Sequence[Facts], items: Sequence[Facts], output
     problems += [f"item {item['id']}: nobody submitted {ref}" for ref, item in by_ref.items()]
     known = [item for item in items if item["ref"] not in by_ref]
     problems += _ledger_as_a_whole(ledger, {item["id"] for item in known})
-    tasks = [json.loads(str(line["payload"])) for line in plan]
-    names = [task["name"] for task in tasks if task["step"] == "hash"]
+    tasks = [str(line["payload"]).splitlines() for line in plan]
+    names = [name for step, _, name, *_ in tasks if step == "hash"]
     for number, name in enumerate(names):
         problems += _products(directory, number, name)
-    problems += [
-        wrong for task in tasks if task["step"] in ("gather", "summary") for wrong in _gathered(directory, task)
-    ]
+    for step, place, _, *after in tasks:
+        if step in ("gather", "summary"):
+            problems += _gathered(directory / "out", f"{step}.{place}", after)
     claims = sum(item["attempt"] for item in known)
     again = sorted(item["id"] for item in known if item["attempt"] > 1)
     return Proof(problems, len(known), claims, again, sum(map(len, ledger.values())) - len(known), len(names))
 
 
-def _ledger(path: Path, problems: list[str]) -> dict[int, list[Facts]]:
+class Run(NamedTuple):
+    """A line of the ledger: a step that reached its end."""
+
+    item: int
+    ref: str
+    fence: int
+    attempt: int
+    agent: str
+    product: str
+
+
+def _run(line: str) -> Run | None:
+    """The run that a line records; None if it does not."""
+    words = line.split("\t")
+    if len(words) != len(Run._fields) or not all(words[at].isdigit() for at in (0, 2, 3)):
+        return None
+    item, ref, fence, attempt, agent, product = words
+    return Run(int(item), ref, int(fence), int(attempt), agent, product)
+
+
+def _ledger(path: Path, problems: list[str]) -> dict[int, list[Run]]:
     """The ledger's lines, by item."""
-    found: dict[int, list[Facts]] = defaultdict(list)
+    found: dict[int, list[Run]] = defaultdict(list)
     for number, text in enumerate(path.read_text().splitlines(), 1):
-        try:
-            line = json.loads(text)
-            found[line["item"]].append(line)
-        except (ValueError, KeyError, TypeError):
+        run = _run(text)
+        if run is None:
             problems.append(f"ledger, line {number}: not a record: {text[:60]}")
+        else:
+            found[run.item].append(run)
     return found
 
 
-def _item(item: Facts, lines: Sequence[Facts], output: bytes) -> list[str]:
+def _item(item: Facts, lines: Sequence[Run], output: bytes) -> list[str]:
     """One item: done, and exactly one of its runs was accepted: the last claim's, as daemon and ledger both say."""
     name = f"item {item['id']} ({item['ref']})"
     if item["state"] != "done":
         return [f"{name}: {item['state']}, not done"]
-    last = [line for line in lines if line["attempt"] == item["attempt"]]
+    last = [line for line in lines if line.attempt == item["attempt"]]
     if len(last) != 1:
         return [
             f"{name}: {len(last)} completed runs of attempt {item['attempt']}, the one that was accepted; expected 1"
         ]
     problems = []
     (accepted,) = last
-    if accepted["agent"] != item.get("agent"):
-        problems.append(f"{name}: the ledger says {accepted['agent']}, the daemon {item.get('agent')}")
-    if _record(output) != accepted:
+    if accepted.agent != item.get("agent"):
+        problems.append(f"{name}: the ledger says {accepted.agent}, the daemon {item.get('agent')}")
+    if _run(output.decode(errors="replace").rstrip("\n")) != accepted:
         problems.append(f"{name}: the output that the daemon accepted is not the ledger's line")
     for line in lines:
-        if line is not accepted and not (line["fence"] < accepted["fence"] and line["attempt"] < item["attempt"]):
-            problems.append(f"{name}: a run under fence {line['fence']} beside the accepted {accepted['fence']}")
-        if line["product"] != accepted["product"]:
-            problems.append(f"{name}: attempt {line['attempt']} had another product")
+        if line is not accepted and not (line.fence < accepted.fence and line.attempt < item["attempt"]):
+            problems.append(f"{name}: a run under fence {line.fence} beside the accepted {accepted.fence}")
+        if line.product != accepted.product:
+            problems.append(f"{name}: attempt {line.attempt} had another product")
     if item["attempt"] <= item["crashes"] + item["releases"] + item["failures"]:
         problems.append(
             f"{name}: claimed {item['attempt']} times, and more of its claims than that have ended otherwise"
@@ -123,22 +142,15 @@ def _item(item: Facts, lines: Sequence[Facts], output: bytes) -> list[str]:
     return problems
 
 
-def _record(output: bytes) -> object:
-    try:
-        return json.loads(output)
-    except ValueError:
-        return None
-
-
-def _ledger_as_a_whole(ledger: Mapping[int, Sequence[Facts]], known: set[int]) -> list[str]:
+def _ledger_as_a_whole(ledger: Mapping[int, Sequence[Run]], known: set[int]) -> list[str]:
     """No line of unknown items, and no fencing number twice."""
     problems = [f"ledger: item {number} is not the daemon's" for number in ledger if number not in known]
     seen: dict[int, int] = {}
     for number, lines in ledger.items():
         for line in lines:
-            if line["fence"] in seen:
-                problems.append(f"fence {line['fence']}: used by items {seen[line['fence']]} and {number}")
-            seen[line["fence"]] = number
+            if line.fence in seen:
+                problems.append(f"fence {line.fence}: used by items {seen[line.fence]} and {number}")
+            seen[line.fence] = number
     return problems
 
 
@@ -167,12 +179,10 @@ def _compiled(data: bytes, product: bytes, *, python: bool) -> bool:
     return product[8:16] == source_hash(data) and isinstance(loaded, CodeType)
 
 
-def _gathered(directory: Path, task: Facts) -> list[str]:
+def _gathered(out: Path, ref: str, after: list[str]) -> list[str]:
     """The product of a step that gathers: the hash of each product that it waited for."""
-    name = f"{task['step']}.{task['number']}"
-    out = directory / "out"
     try:
-        right = "".join(f"{hashlib.sha256((out / ref).read_bytes()).hexdigest()}  {ref}\n" for ref in task["after"])
-        return [] if (out / name).read_text() == right else [f"the product of {name} is wrong"]
+        right = "".join(f"{hashlib.sha256((out / each).read_bytes()).hexdigest()}  {each}\n" for each in after)
+        return [] if (out / ref).read_text() == right else [f"the product of {ref} is wrong"]
     except OSError as error:
-        return [f"{name}: {error}"]
+        return [f"{ref}: {error}"]

@@ -1,101 +1,121 @@
-"""One step, as `swarmctl work` runs it: `step.py DIRECTORY`, the task as JSON on standard input.
+"""One step, as `swarmctl work` runs it: `step.py DIRECTORY`, with the task on standard input, a word a line.
 
 The step writes its product under a temporary name and renames it, so that a product is there whole or not at all, and a
 step that is done again gives the same product. As its last act it appends one line to the ledger, which is also its
-output: which item, under which claim (the fencing number), at which attempt, by which agent.
+output: the item, its name, the claim's fencing number, the attempt, the agent, and the hash of the product.
+
+It imports little, because it is run some hundreds of times and an import of Python costs more than its work.
 """
 
-import gzip
 import hashlib
-import json
 import os
-import py_compile
 import sys
-import tomllib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Task:
+    """What a step is about: the file, where the products are, the file's number, and the products to gather."""
+
+    __slots__ = ("after", "number", "out", "source")
+
+    def __init__(self, source: str, out: str, number: str, after: "list[str]") -> None:
+        self.source = source
+        self.out = out
+        self.number = number
+        self.after = after
 
 
 def main() -> int:
     """Do it."""
-    directory = Path(sys.argv[1])
-    task = json.load(sys.stdin)
-    fence = os.environ["SWARMSH_FENCE"]
-    out = directory / "out"
-    product = out / f"{task['step']}.{task['number']}"
-    temporary = out / f".{product.name}.{fence}"
-    STEPS[task["step"]](directory, task, temporary)
+    directory = sys.argv[1]
+    step, number, name, *after = sys.stdin.read().splitlines()
+    environ = os.environ
+    ref = f"{step}.{number}"
+    product = f"{directory}/out/{ref}"
+    temporary = f"{directory}/out/.{ref}.{environ['SWARMSH_FENCE']}"
+    write(temporary, STEPS[step](Task(f"{directory}/files/{name}", f"{directory}/out", number, after)))
     os.replace(temporary, product)
-    record = {
-        "item": int(os.environ["SWARMSH_ITEM"]),
-        "ref": product.name,
-        "fence": int(fence),
-        "attempt": int(os.environ["SWARMSH_ATTEMPT"]),
-        "agent": os.environ["SWARMSH_AGENT"],
-        "product": digest(product.read_bytes()),
-    }
-    line = json.dumps(record) + "\n"
-    ledger = os.open(directory / "ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    facts = [environ[f"SWARMSH_{word}"] for word in ("ITEM", "FENCE", "ATTEMPT", "AGENT")]
+    line = "\t".join([facts[0], ref, *facts[1:], digest(read(product))]) + "\n"
+    ledger = os.open(f"{directory}/ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(ledger, line.encode())  # one call: lines of several processes do not mix
     sys.stdout.write(line)
     return 0
 
 
+def read(path: str) -> bytes:
+    """The bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path: str, data: bytes) -> None:
+    """Make a file of these bytes."""
+    with open(path, "wb") as file:
+        file.write(data)
+
+
 def digest(data: bytes) -> str:
-    """The name of the content."""
+    """The SHA-256 of the bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
-def hash_(directory: Path, task: dict[str, str], to: Path) -> None:
+def hash_(task: Task) -> bytes:
     """The SHA-256 of the file."""
-    to.write_text(digest((directory / "files" / task["name"]).read_bytes()))
+    return digest(read(task.source)).encode()
 
 
-def compile_(directory: Path, task: dict[str, str], to: Path) -> None:
+def compile_(task: Task) -> bytes:
     """Byte code of Python; of other files what they are, after a look whether they are sound."""
-    source = directory / "files" / task["name"]
-    if source.suffix == ".py":
+    if task.source.endswith(".py"):
+        import py_compile  # noqa: PLC0415 - see the module's text
+
+        code = f"{task.out}/.code.{task.number}.{os.getpid()}"
         mode = py_compile.PycInvalidationMode.CHECKED_HASH  # the same bytes whenever it is done
-        py_compile.compile(str(source), str(to), task["name"], doraise=True, invalidation_mode=mode)
-        return
-    data = source.read_bytes()
+        py_compile.compile(task.source, code, os.path.basename(task.source), doraise=True, invalidation_mode=mode)
+        data = read(code)
+        os.unlink(code)
+        return data
     try:
-        text = data.decode()
+        text = read(task.source).decode()
     except UnicodeDecodeError:
-        to.write_text("bytes\n")
-        return
-    if source.suffix == ".toml":
+        return b"bytes\n"
+    if task.source.endswith(".toml"):
+        import tomllib  # noqa: PLC0415
+
         tomllib.loads(text)
-    elif source.suffix == ".json":
-        json.loads(text)
-    to.write_text(f"{source.suffix or 'text'}, {len(text.splitlines())} lines of UTF-8\n")
+    return f"{len(text.splitlines())} lines of UTF-8\n".encode()
 
 
-def compress(directory: Path, task: dict[str, str], to: Path) -> None:
-    """Compress the file, which must have the hash that an earlier item found."""
-    data = (directory / "files" / task["name"]).read_bytes()
-    if digest(data) != (directory / "out" / f"hash.{task['number']}").read_text():
-        sys.exit(f"{task['name']} is not what was hashed")
-    to.write_bytes(gzip.compress(data, mtime=0))
+def compress(task: Task) -> bytes:
+    """Compress the file, which must have the hash that an earlier item found, in the format of gzip."""
+    import zlib  # noqa: PLC0415
+
+    data = read(task.source)
+    if digest(data).encode() != read(f"{task.out}/hash.{task.number}"):
+        sys.exit(f"{task.source} is not what was hashed")
+    return zlib.compress(data, wbits=31)
 
 
-def check(directory: Path, task: dict[str, str], to: Path) -> None:
+def check(task: Task) -> bytes:
     """Unpack what was compressed, and compare its hash with the one that was found first."""
-    data = gzip.decompress((directory / "out" / f"compress.{task['number']}").read_bytes())
-    found = digest(data)
-    if found != (directory / "out" / f"hash.{task['number']}").read_text():
-        sys.exit(f"{task['name']} did not come back from compression")
-    to.write_text(f"{found} {len(data)}\n")
+    import zlib  # noqa: PLC0415
+
+    data = zlib.decompress(read(f"{task.out}/compress.{task.number}"), wbits=31)
+    if digest(data).encode() != read(f"{task.out}/hash.{task.number}"):
+        sys.exit(f"{task.source} did not come back from compression")
+    return f"{digest(data)} {len(data)}\n".encode()
 
 
-def gather(directory: Path, task: dict[str, list[str]], to: Path) -> None:
-    """Names and hashes of the products of the items that this one waited for: all must be there."""
-    out = directory / "out"
-    to.write_text("".join(f"{digest((out / ref).read_bytes())}  {ref}\n" for ref in task["after"]))
+def gather(task: Task) -> bytes:
+    """Hash and name of the products of all items that this one waited for; they must be there."""
+    return "".join(f"{digest(read(f'{task.out}/{ref}'))}  {ref}\n" for ref in task.after).encode()
 
 
-STEPS: dict[str, Callable[[Path, dict[str, Any], Path], None]] = {
+STEPS: "dict[str, Callable[[Task], bytes]]" = {
     "hash": hash_,
     "compile": compile_,
     "compress": compress,
