@@ -204,7 +204,7 @@ def sound(verb: str) -> dict[str, object]:
         made[field.name] = {"id": 1, "version": 1, "timeout": 0, "watch": True, "what": "payload"}.get(
             field.name, "name"
         )
-    targets = {
+    targets: dict[str, dict[str, object]] = {
         "wait": {"ids": [1]},
         "kick": {"id": 1},
         "cancel": {"id": 1},
