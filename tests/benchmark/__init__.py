@@ -9,6 +9,7 @@ the journal lies on. Targets are ratios to those wherever that makes sense, so t
 ``load``       clients that cost little beside the daemon
 ``programs``   swarmctl as whole processes
 ``durable``    durable commands: one client, many, and many in a frame
+``clients``    the Python Client, for comparison
 ``items``      many items: memory, and start
 ``agents``     agents that only heartbeat; the death of a watched process
 ``bytes``      what the journal takes for a command

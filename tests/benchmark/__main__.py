@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.benchmark import bytes as in_journal
 from tests.benchmark import durable
 from tests.benchmark.agents import death, heartbeats
+from tests.benchmark.clients import clients
 from tests.benchmark.figure import Figure, Found, Skipped, shown
 from tests.benchmark.ground import DEFAULT_PLACE, Ground, ground, machine
 from tests.benchmark.items import items
@@ -20,6 +21,7 @@ BENCHMARKS = {
     "programs": programs,
     "lone": durable.lone,
     "crowd": durable.crowd,
+    "clients": clients,
     "bulk": durable.bulk,
     "items": items,
     "heartbeats": heartbeats,
