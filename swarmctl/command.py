@@ -17,6 +17,7 @@ import ctypes
 import errno
 import os
 import select
+import shutil
 import signal
 import sys
 
@@ -48,6 +49,7 @@ class Command:
         payload: what it finds on standard input.
         prefix: what stands before each line of its output on our standard error; None echoes nothing.
         keep: how many bytes of the end of its output are kept.
+        directory: what the keeper removes when it ends, whoever else has died by then.
 
     Attributes:
         pid: the keeper's.
@@ -59,7 +61,14 @@ class Command:
     __slots__ = ("_control", "_keep", "_line", "_prefix", "_tail", "output", "pid", "pidfd", "status")
 
     def __init__(
-        self, words: Sequence[str], environ: Mapping[str, str], payload: bytes, *, prefix: bytes | None, keep: int
+        self,
+        words: Sequence[str],
+        environ: Mapping[str, str],
+        payload: bytes,
+        *,
+        prefix: bytes | None,
+        keep: int,
+        directory: str | None = None,
     ) -> None:
         self._prefix = prefix
         self._keep = keep
@@ -71,7 +80,7 @@ class Command:
         stdin = _filled(payload)
         self.pid = os.fork()
         if self.pid == 0:
-            _keeper(words, environ, control, status, stdin, output)
+            _keeper(words, environ, control, status, stdin, output, directory)
         for descriptor in (control, status, output, stdin):
             os.close(descriptor)
         os.set_blocking(self.output, False)
@@ -165,7 +174,13 @@ def _filled(payload: bytes) -> int:
 
 
 def _keeper(
-    words: Sequence[str], environ: Mapping[str, str], control: int, status: int, stdin: int, output: int
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    control: int,
+    status: int,
+    stdin: int,
+    output: int,
+    directory: str | None,
 ) -> NoReturn:
     """The life of a keeper."""
     try:
@@ -189,6 +204,8 @@ def _keeper(
     except Exception:  # noqa: BLE001 - a fork must not return; a fault is shown with COMMAND's output
         sys.excepthook(*sys.exc_info())
     finally:
+        if directory is not None:
+            shutil.rmtree(directory, ignore_errors=True)
         os._exit(0)
 
 
@@ -244,7 +261,7 @@ def _become(words: Sequence[str], environ: Mapping[str, str], keeper: int) -> No
         os.setpgid(0, 0)
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() == keeper:  # if it died before prctl, no signal will come for that
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
             _execute(words, environ)
     except FileNotFoundError as error:

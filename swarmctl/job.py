@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 
 from swarmctl.command import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     Facts = dict[str, Any]
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 HEARTBEAT_MAX = 10.0
 """Seconds between two heartbeats of an item at most: how long a COMMAND may run after its item was cancelled."""
 
+CHECKPOINT_OUT = "checkpoint.out"
 CHECKPOINT_READ = 1 << 16
 """Bytes of a checkpoint that are read; the daemon's limit is lower, and says so."""
 
@@ -24,10 +27,23 @@ CHECKPOINT_READ = 1 << 16
 class Job:
     """An item that is held, with its COMMAND."""
 
-    __slots__ = ("asked", "beat_at", "command", "facts", "held", "kill_at", "running", "saved", "stopped", "token")
+    __slots__ = (
+        "asked",
+        "beat_at",
+        "command",
+        "directory",
+        "facts",
+        "held",
+        "kill_at",
+        "running",
+        "saved",
+        "stopped",
+        "token",
+    )
 
-    def __init__(self, facts: Facts, command: Command) -> None:
+    def __init__(self, facts: Facts, command: Command, directory: str) -> None:
         self.facts = facts
+        self.directory = directory
         self.token: str = facts["token"]
         self.command = command
         self.held = False
@@ -54,10 +70,10 @@ class Job:
         """Set the time of the next heartbeat: a third of the lease from now, or sooner."""
         self.beat_at = now + min(self.facts.get("lease", 300_000) / 3000, HEARTBEAT_MAX)
 
-    def new_checkpoint(self, directory: str) -> bytes | None:
+    def new_checkpoint(self) -> bytes | None:
         """What COMMAND has written for the next holder since the last look."""
         try:
-            with open(os.path.join(directory, f"{self.id}.out"), "rb") as file:
+            with open(os.path.join(self.directory, CHECKPOINT_OUT), "rb") as file:
                 data = file.read(CHECKPOINT_READ)
         except OSError:
             return None
@@ -66,18 +82,27 @@ class Job:
         self.saved = data
         return data
 
-    def clear(self, directory: str) -> None:
-        """Remove its files."""
-        for name in (str(self.id), f"{self.id}.out"):
-            try:
-                os.unlink(os.path.join(directory, name))
-            except OSError:
-                pass
+
+def begin(facts: Facts, words: Sequence[str], base: Mapping[str, str], *, prefix: bytes | None, keep: int) -> Job:
+    """A claimed item with its keeper, who waits for the word to start COMMAND.
+
+    Raises:
+        OSError: no file or no process can be made for it.
+    """
+    directory = tempfile.mkdtemp(prefix=f"swarmctl-{facts['id']}-")
+    try:
+        environ = environment(facts, base, directory)
+        payload = facts.get("payload", b"")
+        command = Command(words, environ, payload, prefix=prefix, keep=keep, directory=directory)
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return Job(facts, command, directory)
 
 
-def environment(facts: Facts, base: Mapping[str, str], directory: str, agent: str, socket: str) -> dict[str, str]:
+def environment(facts: Facts, base: Mapping[str, str], directory: str) -> dict[str, str]:
     """The environment of the COMMAND for a claimed item; its checkpoint is put into a file of ``directory``."""
-    checkpoint = os.path.join(directory, str(facts["id"]))
+    checkpoint = os.path.join(directory, "checkpoint")
     with open(checkpoint, "wb") as file:
         file.write(facts.get("checkpoint", b""))
     return {
@@ -89,10 +114,8 @@ def environment(facts: Facts, base: Mapping[str, str], directory: str, agent: st
         "SWARMSH_QUEUE": facts["queue"],
         "SWARMSH_ATTEMPT": str(facts["attempt"]),
         "SWARMSH_FENCE": str(facts["fence"]),
-        "SWARMSH_AGENT": agent,
-        "SWARMSH_SOCKET": os.path.abspath(socket),
         "SWARMSH_CHECKPOINT": checkpoint,
-        "SWARMSH_CHECKPOINT_OUT": f"{checkpoint}.out",
+        "SWARMSH_CHECKPOINT_OUT": os.path.join(directory, CHECKPOINT_OUT),
     }
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import tempfile
 import time
 
 from swarmctl import identity
@@ -24,7 +23,7 @@ from swarmctl.cli import Failure, OutputLost, complain
 from swarmctl.command import END, GO, KILL, Command
 from swarmctl.connection import Connection, Refused, mint_key
 from swarmctl.doing import OUTPUT_TAIL, became
-from swarmctl.job import Job, environment, signal_name
+from swarmctl.job import Job, begin, signal_name
 from swarmctl.parse import Usage
 from swarmctl.taking import wanted_queues
 from swarmshd.protocol import NAME_MAX
@@ -92,7 +91,6 @@ class Worker:
         self.hurry_at = self.leave_at = float("inf")
         try:
             self.watch = identity.open_pidfd(os.getpid())
-            self.directory = tempfile.mkdtemp(prefix="swarmctl-work-")
             self.wake, self.woken = os.pipe()
         except OSError as error:
             raise Failure(f"cannot begin: {error.strerror}") from None
@@ -116,7 +114,6 @@ class Worker:
                 command.dismiss()
             self.main.close()
             self.claims.close()
-            _remove(self.directory)
         return self.status
 
     def _listen(self) -> None:
@@ -298,17 +295,17 @@ class Worker:
     def _begin(self, facts: Facts) -> None:
         """Fork COMMAND for an item and have the daemon watch it."""
         prefix = None if self.call.quiet else f"[{facts['id']}] ".encode()
+        base = {**self.call.environ, "SWARMSH_AGENT": self.agent, "SWARMSH_SOCKET": os.path.abspath(self.claims.path)}
         try:
-            environ = environment(facts, self.call.environ, self.directory, self.agent, self.claims.path)
-            command = Command(self.words, environ, facts.get("payload", b""), prefix=prefix, keep=self.tail)
+            job = begin(facts, self.words, base, prefix=prefix, keep=self.tail)
         except OSError as error:
             complain(self.call.spoken, f"cannot start a process: {error.strerror}", facts["id"])
             self._give_back(facts, "no process could be started")
             self.end(1)
             return
-        job = self.jobs[facts["id"]] = Job(facts, command)
+        self.jobs[job.id] = job
         arguments = {"id": job.id, "token": job.token, "watch": True, "key": mint_key()}
-        self._ask("hold", arguments, lambda reply: self._held(job, reply), (command.pidfd,))
+        self._ask("hold", arguments, lambda reply: self._held(job, reply), (job.command.pidfd,))
 
     def _held(self, job: Job, reply: Facts | Refused) -> None:
         """The daemon watches COMMAND: let it go. Or it does not: nothing has begun."""
@@ -348,7 +345,7 @@ class Worker:
 
     def _checkpoint(self, job: Job) -> None:
         """Hand on what COMMAND wrote to SWARMSH_CHECKPOINT_OUT since the last look."""
-        data = job.new_checkpoint(self.directory)
+        data = job.new_checkpoint()
         if data is not None:
             arguments = {"id": job.id, "token": job.token, "checkpoint": data, "key": mint_key()}
             self._ask("progress", arguments, lambda reply: self._saved(job, reply))
@@ -462,7 +459,6 @@ class Worker:
         self.dismissed.append(job.command)
         if self.claim_at == float("inf"):
             self.claim_at = 0.0
-        job.clear(self.directory)
 
     def _give_back(self, facts: Facts, note: str) -> None:
         arguments = {"id": facts["id"], "token": facts["token"], "note": note, "key": mint_key()}
@@ -484,12 +480,6 @@ def _jobs(call: Call) -> int:
 
 def _nothing_to_do() -> None:
     """For a descriptor that only has to wake the loop."""
-
-
-def _remove(directory: str) -> None:
-    import shutil
-
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def work(call: Call) -> int:

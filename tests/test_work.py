@@ -53,7 +53,9 @@ def test_it_does_everything_and_ends(daemon: Daemon, tmp_path: Path) -> None:
     submit(daemon, 3)
     file = f"{tmp_path}/$SWARMSH_ITEM"
     script = f'cat >{file}; env | grep ^SWARMSH_ | sort >>{file}; echo "at $SWARMSH_ITEM"'
-    done = daemon.ctl("work", "-j", "2", "--until-empty", "--", "sh", "-c", script, AGENT_ID="me")
+    (tmp_path / "tmp").mkdir()
+    temporary = {"TMPDIR": str(tmp_path / "tmp")}
+    done = daemon.ctl("work", "-j", "2", "--until-empty", "--", "sh", "-c", script, AGENT_ID="me", **temporary)
     assert done.returncode == 0
     assert sorted(done.stdout.splitlines()) == ["1 done", "2 done", "3 done", "4 done"]
     assert sorted(done.stderr.splitlines()) == [f"[{number}] at {number}" for number in range(1, 5)]
@@ -77,7 +79,7 @@ def test_it_does_everything_and_ends(daemon: Daemon, tmp_path: Path) -> None:
         "SWARMSH_FENCE": seen["SWARMSH_FENCE"],
         "SWARMSH_SOCKET": daemon.socket,
     }
-    assert not list(Path("/tmp").glob(f"swarmctl-work-{agent.rpartition('.')[2]}*"))
+    until(lambda: not list((tmp_path / "tmp").iterdir()))
 
 
 def test_quiet_and_json(daemon: Daemon) -> None:
@@ -274,14 +276,17 @@ def test_a_signal_while_it_waits_for_work(daemon: Daemon) -> None:
 def test_killed_it_frees_its_items_only_when_their_commands_are_gone(daemon: Daemon, tmp_path: Path) -> None:
     submit(daemon, 3)
     script = f"echo $$ >{tmp_path}/$SWARMSH_ITEM; exec sleep 600"
-    work = daemon.spawn("work", "-j3", "--", "sh", "-c", script)
+    (tmp_path / "tmp").mkdir()
+    work = daemon.spawn("work", "-j3", "--", "sh", "-c", script, TMPDIR=str(tmp_path / "tmp"))
     pids = [number_in(tmp_path / name) for name in "123"]
+    assert len(list((tmp_path / "tmp").iterdir())) == 3
     work.kill()
     again = daemon.call("claim", agent="other", wait=20_000, key="k")["items"][0]
     assert not alive(pids[again["id"] - 1])
     work.communicate()
     until(lambda: daemon.call("count", state=["ready"])["count"] == 2)
     assert {show(daemon, number)["crashes"] for number in (1, 2, 3)} == {1}
+    until(lambda: not list((tmp_path / "tmp").iterdir()))
 
 
 def test_a_restart_of_the_daemon_is_not_seen(daemon: Daemon, tmp_path: Path) -> None:
@@ -383,3 +388,15 @@ def test_without_a_daemon_it_gives_up_in_time(directory: Path) -> None:
     done = daemon.ctl("work", "--timeout", "0.2", "--until-empty", "--", "true")
     assert done.returncode == 69
     assert done.stderr.count("\n") == 1
+
+
+def test_where_no_file_can_be_made_the_item_goes_back(daemon: Daemon, tmp_path: Path) -> None:
+    submit(daemon)
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 0; exec "$0" -m swarmctl work -- true', sys.executable],
+        env=daemon.environment(TMPDIR=str(tmp_path)), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert show(daemon)["state"] == "ready"
+    assert not list(tmp_path.iterdir())
