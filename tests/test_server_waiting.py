@@ -83,10 +83,8 @@ def test_an_atomic_batch_is_refused_as_a_whole_and_names_the_line(daemon, bad, c
 
 def test_an_atomic_batch_may_refer_forward(daemon):
     with daemon.wire() as wire:
-        lines = [
-            ["submit", {"type": "t", "description": "d", "ref": f"r{n}", "after": [f"r{n + 1}"]}] for n in range(20)
-        ]
-        lines[-1][1].pop("after")
+        lines = [["submit", WISH | {"ref": f"r{n}", "after": [f"r{n + 1}"]}] for n in range(19)]
+        lines.append(["submit", WISH | {"ref": "r19"}])
         replies = wire.call("batch", commands=lines, atomic=True, key="k")["replies"]
         assert wire.call("batch", commands=lines, atomic=True, key="k")["replies"] == replies
         assert wire.call("count", by="state")["by"] == {"ready": 1, "blocked": 19}
@@ -290,9 +288,9 @@ def test_the_same_key_gets_a_fresh_claim(directory, when):
     number = ask(engine, "submit", **WISH)["id"]
     peer = claimed(engine)
     peer.closing = True
+    again = Peer()
     if when == "before the sync":
         # Told of again before the first reply could have left: the claim stands.
-        again = Peer()
         take(engine, again, 1, "claim", agent="a", key="k")
         engine.advance(NOW)
     engine.sync()
@@ -312,7 +310,7 @@ def test_the_same_key_gets_a_fresh_claim(directory, when):
 
 def test_what_was_made_with_its_claim_is_not_made_twice(engine):
     peer = Peer()
-    wish = {"agent": "a", "type": "t", "description": "d", "key": "k"}
+    wish: dict[str, Any] = {"agent": "a", "type": "t", "description": "d", "key": "k"}
     take(engine, peer, 1, "claim_new", **wish)
     engine.advance(NOW)
     engine.write()
