@@ -100,8 +100,10 @@ class Keeper:
             log.error("fold: exit status %d: %s", done.returncode, said[-1] if said else "it said nothing")
             return False
         facts = json.loads(done.stdout)
+        if not facts["position"]:
+            return True
+        pruned = await trio.to_thread.run_sync(self._journal.prune, facts["position"])  # or an earlier fold was not
         if facts["written"]:
-            pruned = await trio.to_thread.run_sync(self._journal.prune, facts["position"])
             log.info(
                 "folded up to position %d: %d items, %d bytes in %.1f s; pruned %d segments, %d bytes",
                 facts["position"], facts["items"], facts["bytes"], facts["seconds"], pruned.segments, pruned.bytes,
