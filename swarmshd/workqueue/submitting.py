@@ -1,10 +1,8 @@
 """Putting items in: one, or many of which all or none go in."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
-
-from attrs import field, frozen
 
 from swarmshd import events as e
 from swarmshd.commands import MEDIUM, Refusal, Submit, SubmitAll
@@ -13,16 +11,18 @@ from swarmshd.workqueue.desk import Desk, check_size, find, queue_setting
 from swarmshd.workqueue.records import BURIED, CANCELLED, DONE, ITEM_OVERHEAD
 
 
-@frozen
 class Draft:
     """What earlier lines of the same atomic submission would make so."""
 
-    refs: dict[str, int] = field(factory=dict)
-    uniques: set[str] = field(factory=set)
-    queued: Counter[str] = field(factory=Counter)
-    dependants: Counter[int] = field(factory=Counter)
-    bytes: list[int] = field(factory=lambda: [0])
-    items: set[int] = field(factory=set)
+    __slots__ = ("bytes", "dependants", "items", "queued", "refs", "uniques")
+
+    def __init__(self) -> None:
+        self.refs: dict[str, int] = {}
+        self.uniques: set[str] = set()
+        self.queued: dict[str, int] = {}
+        self.dependants: dict[int, int] = {}
+        self.items: set[int] = set()
+        self.bytes = 0
 
 
 def submit(desk: Desk, command: Submit) -> list[e.Event]:
@@ -134,11 +134,14 @@ def _check_room(desk: Desk, command: Submit, draft: Draft) -> None:
     elif queue.settings.get("closed"):
         raise Refusal("queue_closed", f"queue {command.queue} is closed: it takes no new items")
     length = queue_setting(queue, "max_length", policy.queue_max_length)
-    if (0 if queue is None else queue.open) + draft.queued[command.queue] >= length:
+    if (
+        len(tables.open) + len(draft.items) >= length  # else it cannot be full, whatever queue it is
+        and (0 if queue is None else queue.open) + draft.queued.get(command.queue, 0) >= length
+    ):
         raise Refusal("queue_full", f"queue {command.queue} holds {length} items, its maximum", limit=length)
     if len(tables.items) + len(draft.items) >= policy.max_items:
         raise Refusal("overloaded", f"there are {policy.max_items} items (MAX_ITEMS)", limit=policy.max_items)
-    if tables.bytes + draft.bytes[0] >= policy.memory_max:
+    if tables.bytes + draft.bytes >= policy.memory_max:
         raise Refusal(
             "overloaded", f"items take {tables.bytes >> 20} MiB of memory (PROCESS_MEMORY_LIMIT_MB); finish some first"
         )
@@ -146,14 +149,14 @@ def _check_room(desk: Desk, command: Submit, draft: Draft) -> None:
 
 def _extend(draft: Draft, command: Submit, number: int, waits: Sequence[int]) -> None:
     draft.items.add(number)
-    draft.queued[command.queue] += 1
-    draft.bytes[0] += ITEM_OVERHEAD + len(command.description) + len(command.payload or b"")
+    draft.queued[command.queue] = draft.queued.get(command.queue, 0) + 1
+    draft.bytes += ITEM_OVERHEAD + len(command.description) + len(command.payload or b"")
     if command.ref is not None:
         draft.refs[command.ref] = number
     if command.unique is not None:
         draft.uniques.add(command.unique)
     for waited in waits:
-        draft.dependants[waited] += 1
+        draft.dependants[waited] = draft.dependants.get(waited, 0) + 1
 
 
 def _dependencies(desk: Desk, command: Submit, draft: Draft) -> tuple[tuple[int, ...], tuple[int, ...], str | None]:
@@ -179,12 +182,12 @@ def _dependencies(desk: Desk, command: Submit, draft: Draft) -> tuple[tuple[int,
                 continue
             reason = f"{target.id} is {target.state}"
         waits[target.id] = None
-        if len(target.dependants or ()) + draft.dependants[target.id] >= DEPENDANTS_MAX:
+        if len(target.dependants or ()) + draft.dependants.get(target.id, 0) >= DEPENDANTS_MAX:
             raise Refusal(
                 "too_large", f"after {target.id}: {DEPENDANTS_MAX} items wait for it already", limit=DEPENDANTS_MAX
             )
     for number in waits:
-        if number in draft.items and draft.dependants[number] >= DEPENDANTS_MAX:
+        if number in draft.items and draft.dependants.get(number, 0) >= DEPENDANTS_MAX:
             raise Refusal("too_large", f"more than {DEPENDANTS_MAX} lines wait for one", limit=DEPENDANTS_MAX)
     return tuple(after), tuple(waits), reason
 
