@@ -13,8 +13,11 @@ import pytest
 
 from swarmctl import parse, verbs
 from swarmctl.options import GLOBALS
-from swarmshd import configuration, main, settings
+from swarmshd import configuration, keeper, liveness, main, protocol, settings
+from swarmshd.engine import client, numbers, rounds
 from swarmshd.protocol import EXITS
+from swarmshd.server import connection, places, server
+from swarmshd.workqueue import claiming, policy, ready, records
 from tests.drawing import drawing
 from tests.pages import MAN, MARKDOWN, ROOT, code_of, examples, flags, page, prose_of, sections, spans_of
 from tests.test_architecture import ROOMS
@@ -74,6 +77,56 @@ def test_every_verb_and_option_of_the_client_is_described():
         assert documented == {flag for option in verb.options for flag in option.flags}, name
     everywhere = next(found for found in sections(page("swarmctl.1")) if found.chapter == "OPTIONS")
     assert flags("\n".join(everywhere.lines)) == {flag for option in GLOBALS for flag in option.flags}
+
+
+def test_what_is_said_to_be_logged_is_logged():
+    chapter = next(found for found in sections(page("swarmshd.8")) if found.chapter == "DIAGNOSTICS")
+    said = [line.removeprefix(".It ") for line in chapter.lines if line.startswith(".It ")]
+    phrases = {each.strip(" ,:") for line in said for each in re.findall(r"Sy (.*?)(?= Ar| Sy|$)", line)}
+    sources = "".join(path.read_text() for path in (ROOT / "swarmshd").rglob("*.py"))
+    assert len(phrases) > 10
+    assert {phrase for phrase in phrases if phrase not in sources} == set()
+
+
+NUMBERS = [
+    # page, what it says, the number in it
+    ("man/swarmsh-protocol.7", "text of at most {} bytes", protocol.NOTE_MAX),
+    ("man/swarmsh-protocol.7", "text of 1 to {} characters", protocol.NAME_MAX),
+    ("man/swarmsh-protocol.7", "an array of these, at most {}", protocol.SUBMITS_MAX),
+    ("man/swarmsh-protocol.7", "not before these items are done; at most {}.", protocol.AFTER_MAX),
+    ("man/swarmsh-protocol.7", "claiming agent must have; at most {}.", protocol.LABELS_MAX),
+    ("man/swarmsh-protocol.7", "than {} others waiting for it", protocol.DEPENDANTS_MAX),
+    ("man/swarmsh-protocol.7", "fewer if they have more than {} MiB", claiming.CLAIM_BYTES >> 20),
+    ("man/swarmsh-protocol.7", "its lists are cut at {} MiB", rounds.REPLY_MAX >> 20),
+    ("man/swarmsh-protocol.7", "or leaves {} KiB of replies untaken", client.OWED_MAX >> 10),
+    ("man/swarmsh-protocol.7", "takes none of them for {} seconds", server.STUCK_AFTER // 1000),
+    ("man/swarmsh-protocol.7", "has {} seconds for its first frame", server.FIRST_FRAME // 1000),
+    ("man/swarmsh-protocol.7", "at most {} descriptors may be ahead", connection.DESCRIPTORS_MAX),
+    ("man/swarmsh-protocol.7", "and {} on all together", server.STRAYS_MAX),
+    ("man/swarmsh-protocol.7", "keys are kept {} hours", policy.KEY_CHOSEN_KEPT // 3_600_000),
+    ("man/swarmsh-protocol.7", "and kept {} minutes", policy.KEY_MINTED_KEPT // 60_000),
+    ("man/swarmsh-protocol.7", "and {} for admins", places.KEPT_FOR_ADMINS),
+    ("man/swarmshd.8", "{} are kept for admins", places.KEPT_FOR_ADMINS),
+    ("man/swarmshd.8", "bytes and {} bytes for each", records.ITEM_OVERHEAD),
+    ("man/swarmshd.8", "sealed segments exceed {} mib", keeper.FOLD_BYTES >> 20),
+    ("man/swarmshd.8", "at most {} further", 4 * numbers.BLOCK),
+    ("man/swarmshd.8", "path of a socket has at most {} bytes", main.PATH_MAX),
+    ("docs/architecture.md", "| watched processes | {} |", liveness.WATCHES_MAX),
+    ("docs/architecture.md", "at most {} buckets", ready.BUCKETS_MAX),
+    ("docs/architecture.md", "and {} shapes", ready.SHAPES_MAX),
+    ("docs/architecture.md", "in blocks of {}", numbers.BLOCK),
+    ("docs/architecture.md", "commands, {} MiB of requests", rounds.ROUND_BYTES >> 20),
+    ("docs/architecture.md", "| {} MiB, 64 MiB, 256 MiB of all", server.UNDECIDED_MAX >> 20),
+    ("docs/architecture.md", "64 MiB, {} MiB, 256 MiB of all", server.UNFINISHED_MAX >> 20),
+    ("docs/architecture.md", "64 MiB, {} MiB of all", server.OWED_MAX >> 20),
+    ("docs/decisions.md", "by up to {}", 4 * numbers.BLOCK),
+]
+
+
+@pytest.mark.parametrize(("path", "says", "number"), NUMBERS)
+def test_numbers_are_those_of_the_code(path, says, number):
+    text = " ".join((ROOT / path).read_text().replace(",", "").lower().split())
+    assert says.format(number).replace(",", "").lower() in text
 
 
 # -- all pages -----------------------------------------------------------------------------------------
