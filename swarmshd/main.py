@@ -355,7 +355,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _serve(arguments)
     except Quit as quit_:
-        sys.stderr.write(f"swarmshd: {quit_}\n")
+        with suppress(OSError):  # the status says it too
+            sys.stderr.write(f"swarmshd: {quit_}\n")
+            sys.stderr.flush()
         return quit_.status
     except KeyboardInterrupt:
         return 130
