@@ -50,6 +50,9 @@ DURATION_MAX = 100 * 366 * 86_400_000
 INSTANT_MAX = 253_402_300_799_999
 ID_MAX = (1 << 63) - 1
 CLAIM_MAX = 1000
+FILTER_MAX = 256
+"""Most queues, types or teams that one claim names; filters are kept."""
+
 LIST_MAX = 1000
 MEDIUM = protocol.PRIORITIES.index("medium")
 
@@ -580,6 +583,9 @@ def _choose(verb: str, command: Any) -> None:
         if verb == "count" and command.by is not None:
             _one_of("by", command.by)
     elif verb == "claim":
+        names = max(len(command.queue or ()), len(command.type), len(command.team))
+        if names > FILTER_MAX:
+            raise Refusal("too_large", f"claim: {names} names in a filter; the limit is {FILTER_MAX}", limit=FILTER_MAX)
         if not 1 <= command.count <= CLAIM_MAX:
             _bad(verb, f"count: expected a number (1 to {CLAIM_MAX}), not {command.count}")
     elif verb in ("cancel", "kick", "wait", "pause", "resume"):
@@ -650,7 +656,7 @@ def structure(verb: object, arguments: object, uid: int) -> Request:
         command = _STRUCTURE[verb](arguments, COMMANDS[verb])
     except Refusal:
         raise
-    except Exception:  # the fast way says nothing useful: let the exact one say what is wrong
+    except Exception:  # noqa: BLE001 - the fast way says nothing useful: let the exact one say what is wrong
         _bad(verb, _why(verb, arguments))
     _choose(verb, command)
     return Request(verb, command, key, minted)

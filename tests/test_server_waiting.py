@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from swarmshd.commands import Refusal
 from swarmshd.engine import Delivery
+from swarmshd.workqueue import queue
 from tests.conftest import PATIENCE
 from tests.test_engine import NOW, Peer, ask, begin, crash, take, turn
 from tests.wire import Refused
@@ -30,6 +32,13 @@ def until(condition, what):
 
 def waiters(daemon, count):
     until(lambda: daemon.call("status")["waiters"] == count, f"{count} wait")
+
+
+@pytest.fixture
+def engine(directory):
+    started = begin(directory / "state")
+    yield started.engine
+    started.engine.journal.close()
 
 
 # -- batches -------------------------------------------------------------------------------------------
@@ -249,14 +258,40 @@ def test_wait_for_items_and_for_a_group(daemon):
         assert refused.value.code == "timeout"
 
 
+def test_a_wait_that_comes_while_the_daemon_stops_is_told_so(engine):
+    number = ask(engine, "submit", **WISH)["id"]
+    engine.drain()
+    assert ask(engine, "wait", ids=[number], timeout=60_000)[0] == "draining"
+    assert ask(engine, "wait", ids=[99], timeout=60_000)[0] == "not_found"
+
+
+def test_what_is_waited_for_is_bounded(engine, monkeypatch):
+    monkeypatch.setattr(queue, "WAITED_MAX", 5)
+    ids = [ask(engine, "submit", **WISH)["id"] for _ in range(3)]
+    peer = Peer()
+    take(engine, peer, 1, "wait", ids=ids, timeout=60_000)
+    turn(engine)
+    code, facts = ask(engine, "wait", ids=ids, timeout=60_000)
+    assert (code, facts["retryable"]) == ("busy", True)
+    engine.gone(peer)
+    again = Peer()
+    take(engine, again, 1, "wait", ids=ids, timeout=60_000)
+    turn(engine)
+    assert not again.replies
+
+
+def test_the_filters_of_claims_are_bounded(engine):
+    names = [f"q{n}" for n in range(257)]
+    for name in ("queue", "type", "team"):
+        many: dict[str, Any] = {name: names}
+        few: dict[str, Any] = {name: names[1:]}
+        with pytest.raises(Refusal, match="256") as refused:
+            ask(engine, "claim", agent="a", **many)
+        assert refused.value.code == "too_large"
+        assert ask(engine, "claim", agent="a", **few)[0] == "empty"
+
+
 # -- claims that nobody could be told of ---------------------------------------------------------------
-
-
-@pytest.fixture
-def engine(directory):
-    started = begin(directory / "state")
-    yield started.engine
-    started.engine.journal.close()
 
 
 def claimed(engine, key="k", **more):

@@ -65,10 +65,8 @@ class Engine:
         self._held_back: dict[Client, deque[Task]] = {}
         self._latest: WeakValueDictionary[bytes, Delivery] = WeakValueDictionary()
         self._reserved: e.BlocksReserved | None = None
-        self.tell: Callable[[], dict[str, Any]] = dict
-        """What the owner of the loop adds to ``status``."""
-        self.unsynced = False
-        """A batch has been written and not been synced yet."""
+        self.tell: Callable[[], dict[str, Any]] = dict  # what the owner of the loop adds to ``status``
+        self.unsynced = False  # a batch has been written and not been synced yet
 
     # -- taking ------------------------------------------------------------------------------------------
 
@@ -213,6 +211,8 @@ class Engine:
                 result = self._one(client, request, watches[0] if watches else None)
                 deliveries = self._delivery(request, result)
         except Refusal as refusal:
+            if self.draining and request.verb == "wait" and refusal.code == "timeout":
+                refusal = _draining()
             try:
                 waiter = self.queue.park(
                     request, client.actor, watches[0] if watches else None, refusal, (client, number)
@@ -233,7 +233,7 @@ class Engine:
             return self._hello(client, request.command) if verb == "hello" else self.status()
         if verb not in READS:
             if self.draining:
-                raise Refusal("draining", "the daemon is stopping; try again")
+                raise _draining()
             if self.full is not None:
                 self._refuse_for_room(verb)
         happened, result = self.queue.execute(request, client.actor, watch)
@@ -326,7 +326,7 @@ class Engine:
             client, number = waiter.address
             self.queue.waiters.remove(waiter)
             client.waiting.pop(waiter.number, None)
-            self._reply(client, encode_refusal(number, Refusal("draining", "the daemon is stopping; try again")))
+            self._reply(client, encode_refusal(number, _draining()))
 
     def watches_in_use(self) -> set[Watch]:
         """The processes that a claim, an agent, or a request not decided yet stands on."""
@@ -493,3 +493,7 @@ class Engine:
 def _check_class(client: Client, verb: str) -> None:
     if VERBS[verb] not in client.classes:
         raise Refusal("denied", f"{verb}: needs the right `{VERBS[verb]}`, which uid {client.actor.uid} has not")
+
+
+def _draining() -> Refusal:
+    return Refusal("draining", "the daemon is stopping; try again")

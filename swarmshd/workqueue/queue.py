@@ -24,6 +24,9 @@ Answer = Callable[[Desk, Any, Any], dict[str, Any]]
 Watch = tuple[int, int]
 
 WAIT_ROWS = 1000
+WAITED_MAX = 1_000_000
+"""Items that may be waited for, counted once for each that waits; a group is none."""
+
 SWEEP_EVERY = 60_000
 
 
@@ -269,6 +272,8 @@ class WorkQueue:
         deadline = self.desk.now + waits
         if request.verb == "wait":
             ids = () if command.group is not None else tuple(find(self.desk, number).id for number in command.ids)
+            if self.waiters.waited_for + len(ids) > WAITED_MAX:
+                raise Refusal("busy", f"{self.waiters.waited_for} items are waited for already; wait for a group")
             return self.waiters.add_wait(ids, request, actor, deadline, address)
         shape = self.ready.shape(claiming.filter_of(self.desk, command))
         return self.waiters.add_claim(shape, request, actor, watch, deadline, address, passed_over=code == "capacity")

@@ -44,6 +44,8 @@ class Waiters:
         self._by_group: dict[str, dict[int, Waiter]] = {}
         self._deadlines: list[tuple[int, int]] = []
         self._number = 0
+        self.waited_for = 0
+        """Items that are waited for, counted once for each that waits."""
         self.passed_over: set[Shape] = set()
         """Shapes with claims that were not served because of their agent."""
 
@@ -83,6 +85,7 @@ class Waiters:
         """A ``wait`` whose items are not all at rest."""
         waiter = self._add(request, actor, None, deadline, address)
         waiter.ids = ids
+        self.waited_for += len(ids)
         waiter.pending = set(ids)
         command: Wait = request.command
         if command.group is not None:
@@ -100,6 +103,7 @@ class Waiters:
             _discard(self._by_shape, waiter.shape, waiter)
         else:
             command: Wait = waiter.request.command
+            self.waited_for -= len(waiter.ids)
             if command.group is not None:
                 _discard(self._by_group, command.group, waiter)
             for number in waiter.ids:
