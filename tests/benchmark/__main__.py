@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -41,6 +42,8 @@ def main() -> int:
     for name in options.names:
         if name not in BENCHMARKS:
             parser.error(f"there is no {name}; there are {', '.join(BENCHMARKS)}")
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        del os.environ[name]  # above all PYTHONDONTWRITEBYTECODE, under which every start compiles everything
     with ground(options.dir) as found:
         _Report(found, as_json=options.json).run(options.names or list(BENCHMARKS))
     return 0
