@@ -78,7 +78,6 @@ NO_NAMES = {"utils", "util", "common", "helpers", "helper", "types", "misc", "co
 LONGEST = 500
 LONG = {
     "swarmshd/commands.py": "one class and one line of the verb table for each verb of the wire",
-    "swarmctl/verbs.py": "the table of verbs, options and examples: data",
 }
 
 

@@ -31,7 +31,7 @@ def small_disk(directory: Path) -> Iterator[Path]:
 
 def fill(daemon: Daemon) -> int:
     """Submit until the disk is full; how many went in."""
-    taken = 0
+    taken: int = 0
     with daemon.wire() as wire:
         while True:
             replies = wire.call("batch", commands=[["submit", {"type": "t", "description": "x" * 4000}]] * 10)[
@@ -50,7 +50,7 @@ def test_full_disk(small_disk: Path, make_daemon: Any) -> None:
     daemon.start()
     taken = fill(daemon)
     assert taken > 100
-    with pytest.raises(Refused, match="no room|full|left") as refused:
+    with pytest.raises(Refused, match="no room") as refused:
         daemon.call("submit", type="t", description="d")
     assert (refused.value.code, refused.value.exit, refused.value.retryable) == ("disk_full", 75, True)
     for _ in range(20):

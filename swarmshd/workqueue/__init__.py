@@ -2,6 +2,7 @@
 
 ``records``     items, claims, agents, queues, groups, and the table along which items move
 ``tables``      the state, and ``apply``: the one way in which it changes
+``applying``    what each event does to it
 ``rows``        the state as the rows of a snapshot, and back
 ``ready``       which ready item is next, without looking through them
 ``deadlines``   when something happens by itself

@@ -6,8 +6,20 @@ replies to changes are made here and not where the change was decided.
 
 from typing import Any
 
-from swarmshd.commands import Cancel, Claim, ClaimNew, Evict, Heartbeat, Kick, Pause, QueueSet, Refusal, Resume, Submit
-from swarmshd.commands import SubmitAll
+from swarmshd.commands import (
+    Cancel,
+    Claim,
+    ClaimNew,
+    Evict,
+    Heartbeat,
+    Kick,
+    Pause,
+    QueueSet,
+    Refusal,
+    Resume,
+    Submit,
+    SubmitAll,
+)
 from swarmshd.workqueue import looking
 from swarmshd.workqueue.desk import Desk, find, max_attempts
 from swarmshd.workqueue.holding import fenced_by, heartbeat_lost
@@ -16,6 +28,7 @@ from swarmshd.workqueue.submitting import in_order
 
 
 def submitted(desk: Desk, command: Submit, facts: Any) -> dict[str, Any]:
+    """The id of the item; ``created`` is false where an open one with the unique key was there already."""
     if facts is None:
         return {"id": desk.tables.uniques[str(command.unique)], "created": False}
     return {"id": facts, "created": True}
@@ -29,6 +42,7 @@ def all_submitted(_: Desk, command: SubmitAll, facts: Any) -> dict[str, Any]:
 
 
 def claimed(desk: Desk, command: Claim | ClaimNew, facts: Any) -> dict[str, Any]:
+    """Of ``claim`` and ``claim_new``; told again, only what is still held under the same fence."""
     items = []
     for number, fence in facts:
         item = desk.tables.items.get(number)
@@ -40,6 +54,7 @@ def claimed(desk: Desk, command: Claim | ClaimNew, facts: Any) -> dict[str, Any]
 
 
 def beaten(desk: Desk, command: Heartbeat, _: Any) -> dict[str, Any]:
+    """Of ``heartbeat``: what is renewed until when, and why the rest is lost."""
     kept, lost = heartbeat_lost(desk, command)
     renewed = {item.id: item.claim.deadline for item in kept if item.claim is not None}
     reply: dict[str, Any] = {"renewed": renewed, "lost": lost}
@@ -74,6 +89,7 @@ def ended(desk: Desk, command: Any, facts: Any) -> dict[str, Any]:
 
 
 def failed(desk: Desk, command: Any, facts: Any) -> dict[str, Any]:
+    """Of ``fail``: as :func:`ended`, with what the count has come to."""
     reply = ended(desk, command, facts)
     item = desk.tables.items.get(reply["id"])
     if facts is not None:
@@ -84,12 +100,14 @@ def failed(desk: Desk, command: Any, facts: Any) -> dict[str, Any]:
 
 
 def kicked(desk: Desk, command: Kick, facts: Any) -> dict[str, Any]:
+    """Of ``kick``: one item, or how many."""
     if command.id is not None:
         return ended(desk, command, facts)
     return {"kicked": facts["touched"] if facts else 0}
 
 
 def cancelled(desk: Desk, command: Cancel, facts: Any) -> dict[str, Any]:
+    """Of ``cancel``: one item, or how many of a group and whether there may be more."""
     if command.id is not None:
         return ended(desk, command, facts)
     number = facts["touched"] if facts else 0
@@ -105,13 +123,16 @@ def of_agent(desk: Desk, command: Any, _: Any) -> dict[str, Any]:
 
 
 def evicted(_: Desk, command: Evict, facts: Any) -> dict[str, Any]:
+    """Of ``evict``: how many items went back."""
     return {"agent": command.agent, "returned": facts.get("touched", 0) if facts else 0}
 
 
 def of_queue(desk: Desk, command: QueueSet, _: Any) -> dict[str, Any]:
+    """Of ``queue_set``; a queue without items and settings is told of as well."""
     return looking.queue_view(desk.tables.queues.get(command.queue) or Queue(command.queue))
 
 
 def paused(_: Desk, command: Pause | Resume, __: Any) -> dict[str, Any]:
+    """Of ``pause`` and ``resume``."""
     what: dict[str, Any] = {"all": True} if command.all else {"queue": command.queue}
     return what | {"paused": command.reason if isinstance(command, Pause) else ""}

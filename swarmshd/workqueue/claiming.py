@@ -42,7 +42,7 @@ def claim(desk: Desk, command: Claim) -> Iterator[e.Event]:
                 break
     if given:
         return
-    may_claim(desk, command, agent)
+    may_claim(desk, agent)
     if command.id is not None:
         yield take(desk, command, _this_one(desk, command, agent), agent)
         return
@@ -61,7 +61,7 @@ def claim(desk: Desk, command: Claim) -> Iterator[e.Event]:
         raise nothing(desk, command, shape)
 
 
-def may_claim(desk: Desk, command: Claim | ClaimNew, agent: Agent | None) -> None:
+def may_claim(desk: Desk, agent: Agent | None) -> None:
     """Refuse an agent that may claim nothing now."""
     if agent is None:
         room_for_agent(desk)
@@ -157,7 +157,7 @@ def take_again(desk: Desk, item: Item) -> e.ItemClaimed:
 def claim_new(desk: Desk, command: ClaimNew) -> Iterator[e.Event]:
     """Put an item in and hold it, in one step."""
     agent = agent_for(desk, command.agent)
-    may_claim(desk, command, agent)
+    may_claim(desk, agent)
     wish = Submit(
         command.type,
         command.description,

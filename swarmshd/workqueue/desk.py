@@ -16,6 +16,8 @@ from swarmshd.workqueue.ready import ReadyIndex
 from swarmshd.workqueue.records import CANCELLED, DONE, Agent, Claim, Item, Queue
 from swarmshd.workqueue.tables import Tables
 
+ROOT = Actor(0, 0, admin=True)
+
 
 @define
 class Desk:
@@ -26,7 +28,7 @@ class Desk:
     policy: Policy
     mint: Mint
     now: int = 0
-    actor: Actor = Actor(0, 0, admin=True)
+    actor: Actor = ROOT
     watch: tuple[int, int] | None = None
     """The process whose descriptor came with the command."""
     calm_until: int = 0
@@ -198,6 +200,7 @@ def room_for_agent(desk: Desk) -> None:
 
 
 def too_large(what: str, size: int, limit: int) -> Refusal:
+    """The refusal of something whose size, in bytes, is above its limit."""
     return Refusal("too_large", f"{what}: {size} bytes; the limit is {limit}", limit=limit, name=what)
 
 
@@ -217,9 +220,11 @@ def unblocked_by(desk: Desk, item: Item) -> list[int]:
 
 
 def is_ended(item: Item) -> bool:
+    """Whether the item is done or cancelled."""
     return item.state in (DONE, CANCELLED)
 
 
 def queue_setting(queue: Queue | None, name: str, default: int) -> int:
+    """A setting of a queue that may not exist yet, else the default."""
     value = None if queue is None else queue.settings.get(name)
     return default if value is None else int(value)

@@ -62,6 +62,7 @@ def quiet(desk: Desk, command: Quiet) -> list[e.Event]:
 
 
 def wake(desk: Desk, command: Wake) -> list[e.Event]:
+    """The agent may claim again."""
     return [e.AgentQuieted(command.agent, False)] if _known(desk, command.agent).quiet else []
 
 
@@ -101,6 +102,7 @@ def pause(desk: Desk, command: Pause) -> list[e.Event]:
 
 
 def resume(desk: Desk, command: Resume) -> list[e.Event]:
+    """Claims are allowed again, from the queue or from all that are not paused themselves."""
     if command.all:
         return [] if desk.tables.paused is None else [e.EverythingPaused(None)]
     return _with(desk, str(command.queue), paused=None)

@@ -62,6 +62,7 @@ def _sort_out(desk: Desk, command: Heartbeat) -> tuple[list[Item], dict[Referenc
 
 
 def progress(desk: Desk, command: Progress) -> list[e.Event]:
+    """Record how far the holder is; what says nothing new is a heartbeat."""
     item, claim = holder(desk, command)
     check_size("checkpoint", command.checkpoint, desk.policy.checkpoint_max)
     said = (command.percent, command.status, command.message, command.checkpoint)
@@ -122,6 +123,7 @@ def backoff(desk: Desk, failures: int) -> int:
 
 
 def fail(desk: Desk, command: Fail) -> list[e.Event]:
+    """Count a failure; the item goes back with backoff, or is buried."""
     item, _ = holder(desk, command)
     _check_output(desk, command.output)
     return [
@@ -159,6 +161,7 @@ def release(desk: Desk, command: Release) -> list[e.Event]:
 
 
 def bury(desk: Desk, command: Bury) -> list[e.Event]:
+    """Set the item aside for a person."""
     item, _ = holder(desk, command)
     _check_output(desk, command.output)
     return [e.ItemBuried(item.id, None, command.reason, command.exit_status, command.output)]

@@ -26,6 +26,10 @@ def _present(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value != ()}
 
 
+_HANDED_ON = (("checkpoint", "checkpoint"), ("percent", "percent"), ("last_failure", "reason"))
+"""Notes of earlier attempts that the next holder gets: the name it gets them under, and the note's own."""
+
+
 def claimed_view(desk: Desk, item: Item, *, resumed: bool = False, with_token: bool = True) -> dict[str, Any]:
     """A claimed item as its holder gets it."""
     claim = item.claim
@@ -44,17 +48,14 @@ def claimed_view(desk: Desk, item: Item, *, resumed: bool = False, with_token: b
     }
     if with_token:
         view["token"] = claim.token
-    for name, value in (("team", item.team), ("payload", item.payload)):
-        if value is not None:
-            view[name] = value
-    for name in ("group", "ref"):
-        value = item.option(name)
-        if value is not None:
-            view[name] = value
-    for name, note in (("checkpoint", "checkpoint"), ("percent", "percent"), ("last_failure", "reason")):
-        value = item.note(note)
-        if value is not None:
-            view[name] = value
+    if item.team is not None:
+        view["team"] = item.team
+    if item.payload is not None:
+        view["payload"] = item.payload
+    if item.options is not None:
+        view |= {name: item.options[name] for name in ("group", "ref") if name in item.options}
+    if item.notes is not None:
+        view |= {name: item.notes[note] for name, note in _HANDED_ON if note in item.notes}
     if item.releases:
         view["releases"] = item.releases
     if resumed:
@@ -128,6 +129,7 @@ def _noted(item: Item) -> dict[str, Any]:
 
 
 def show(desk: Desk, command: Show) -> dict[str, Any]:
+    """One item."""
     return item_view(desk, find(desk, command.id))
 
 
@@ -192,12 +194,10 @@ def list_items(desk: Desk, command: List) -> dict[str, Any]:
 def _walk(desk: Desk, command: List) -> tuple[list[Item], int, bool]:
     page: list[Item] = []
     last: int = command.after_id
-    looked = 0
     only_open = not command.all and not any(state in ENDED for state in command.state)
     items = desk.tables.open if only_open else desk.tables.items
-    for number in desk.tables.after(command.after_id):
-        looked += 1
-        if looked > LOOK_MAX:
+    for looked, number in enumerate(desk.tables.after(command.after_id)):
+        if looked >= LOOK_MAX:
             return page, last, True
         item = items.get(number)
         if item is not None and _matches(item, command):
@@ -250,6 +250,7 @@ def held(desk: Desk, command: Held) -> dict[str, Any]:
 
 
 def agent_view(desk: Desk, agent: Agent) -> dict[str, Any]:
+    """An agent as ``agents`` tells of it."""
     silent = desk.now - agent.seen
     if agent.quiet:
         state = "quiet"
@@ -279,6 +280,7 @@ def agent_view(desk: Desk, agent: Agent) -> dict[str, Any]:
 
 
 def agents(desk: Desk, command: Agents) -> dict[str, Any]:
+    """All agents, or one."""
     if command.agent is None:
         return {"agents": [agent_view(desk, agent) for agent in desk.tables.agents.values()]}
     agent = desk.tables.agents.get(command.agent)
@@ -288,6 +290,7 @@ def agents(desk: Desk, command: Agents) -> dict[str, Any]:
 
 
 def queue_view(queue: Queue) -> dict[str, Any]:
+    """A queue as ``queues`` tells of it."""
     view: dict[str, Any] = {"queue": queue.name, **{state: len(items) for state, items in queue.items.items()}}
     ready = queue.items[READY]
     if ready:
@@ -298,6 +301,7 @@ def queue_view(queue: Queue) -> dict[str, Any]:
 
 
 def queues(desk: Desk, command: Queues) -> dict[str, Any]:
+    """All queues, or one."""
     if command.queue is None:
         return {"queues": [queue_view(queue) for queue in desk.tables.queues.values()]}
     queue = desk.tables.queues.get(command.queue)

@@ -346,7 +346,7 @@ class WorkQueue:
     def _still_nothing(self, waiter: Waiter) -> Refusal:
         command = waiter.request.command
         try:
-            claiming.may_claim(self.desk, command, self.tables.agents.get(command.agent))
+            claiming.may_claim(self.desk, self.tables.agents.get(command.agent))
         except Refusal as refusal:
             return refusal
         assert waiter.shape is not None

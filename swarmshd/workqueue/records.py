@@ -4,7 +4,7 @@ These are plain records. Who may change them is settled elsewhere: only :mod:`sw
 writes their persistent fields, and only while it applies an event.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 SCHEDULED: Final = "scheduled"
@@ -259,9 +259,5 @@ class Group:
 
 
 def watch_key(watch: Sequence[int] | None) -> tuple[int, int] | None:
+    """The identity of a watched process, from an event's field."""
     return None if watch is None else (watch[0], watch[1])
-
-
-def chunks(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), size):
-        yield ids[start : start + size]

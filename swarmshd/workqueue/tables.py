@@ -11,27 +11,21 @@ tables are all there is, which is what the fold wants.
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from sys import intern
 from typing import Any, Protocol
 
 from swarmshd import events as e
+from swarmshd.workqueue.applying import APPLY
 from swarmshd.workqueue.records import (
-    BURIED,
-    CANCELLED,
-    CLAIMED,
     DONE,
     ENDED,
     MOVES,
-    READY,
-    SCHEDULED,
     SETTLED,
     Agent,
-    Claim,
     Group,
     Item,
     Queue,
-    watch_key,
 )
 from swarmshd.workqueue.rows import restore_row, rows_of
 
@@ -91,15 +85,12 @@ class Tables:
         self.paused_hard = False
         self.uid: int | None = None
         self.pid: int | None = None
-        self._apply: dict[type[Any], Callable[[Any], None]] = {
-            kind: getattr(self, "_apply_" + kind.__name__) for kind in e.KINDS.values()
-        }
 
     # -- applying --------------------------------------------------------------------------------------
 
     def apply(self, event: e.Event) -> None:
         """Make the fact true. The caller has set ``time``, ``uid`` and ``pid``."""
-        self._apply[type(event)](event)
+        APPLY[type(event)](self, event)
         self.position += 1
 
     def remember(self, key: bytes, minted: bool, facts: Any) -> None:
@@ -120,7 +111,7 @@ class Tables:
 
     # -- moving items ----------------------------------------------------------------------------------
 
-    def _move(self, item: Item, move: str, state: str) -> None:
+    def move(self, item: Item, move: str, state: str) -> None:
         """The one way from state to state."""
         before = item.state
         sources, targets = MOVES[move]
@@ -153,7 +144,7 @@ class Tables:
         self.ended_bytes += item.size()
         item.waits = None
 
-    def _note(self, item: Item, **notes: Any) -> None:
+    def note(self, item: Item, **notes: Any) -> None:
         """Set the notes that are not None."""
         kept = item.notes
         if kept is None:
@@ -165,16 +156,16 @@ class Tables:
                 self.bytes += len(value) - len(kept.get(name) or "")
             kept[name] = value
 
-    def _end_claim(self, item: Item) -> None:
+    def end_claim(self, item: Item) -> None:
         claim = item.claim
         if claim is None:
             return
         del claim.agent.holds[item.id]
         if claim.watch is not None:
-            self._unwatch(item, claim.watch)
+            self.unwatch(item, claim.watch)
         item.claim = None
 
-    def _unwatch(self, item: Item, watch: tuple[int, int]) -> None:
+    def unwatch(self, item: Item, watch: tuple[int, int]) -> None:
         held = self.watched[watch]
         del held[item.id]
         if not held:
@@ -205,59 +196,6 @@ class Tables:
         for row in rows:
             restore_row(self, row)
 
-    # -- events ----------------------------------------------------------------------------------------
-
-    def _apply_EpochStarted(self, event: e.EpochStarted) -> None:
-        self.epoch = event.epoch
-        self.boot = event.boot
-        self._apply_BlocksReserved(e.BlocksReserved(*event[2:]))
-
-    def _apply_EpochEnded(self, event: e.EpochEnded) -> None:
-        """Only its time matters."""
-
-    def _apply_BlocksReserved(self, event: e.BlocksReserved) -> None:
-        self.ids_end, self.fences_end, self.positions_end = event
-
-    def _apply_ClockShifted(self, event: e.ClockShifted) -> None:
-        for agent in self.agents.values():
-            agent.seen += event.gap
-            for item in agent.holds.values():
-                claim = item.claim
-                assert claim is not None
-                claim.until += event.gap
-                claim.seen += event.gap
-                if claim.runtime_until is not None:
-                    claim.runtime_until += event.gap
-        if self.listener is not None:
-            self.listener.everything_moved()
-
-    def _apply_ItemSubmitted(self, event: e.ItemSubmitted) -> None:
-        number, queue_name, kind, priority, description, due_at, team, payload, require, after, waits, options = event
-        queue = self.queues.get(queue_name) or self.queue(queue_name)
-        item = Item(number, queue, intern(kind), priority, description)
-        item.uid, item.pid = self.uid, self.pid
-        item.created_at = item.since = self.time
-        item.payload = payload
-        if team is not None:
-            item.team = intern(team)
-        if require:
-            item.require = tuple(map(intern, require))
-        if options is not None:
-            item.options = options
-            self.index_options(item, options)
-        if after:
-            item.after = tuple(after)
-        item.due_at = due_at
-        if waits:
-            item.waits = set(waits)
-            for waited in item.waits:
-                self._depend(waited, number)
-        else:
-            item.state = SCHEDULED if due_at is not None and due_at > self.time else READY
-        if number >= self.next_id:
-            self.next_id = number + 1
-        self._insert(item)
-
     def index_options(self, item: Item, options: dict[str, Any], *, pending: bool = True, unique: bool = True) -> None:
         """Make the item findable by its group, ref and unique key."""
         group = options.get("group")
@@ -273,276 +211,6 @@ class Tables:
         key = options.get("unique")
         if key is not None and unique:
             self.uniques[key] = item.id
-
-    def _depend(self, waited: int, number: int) -> None:
-        """Within one submission what is waited for comes first, so it is always there."""
-        target = self.items[waited]
-        if target.dependants is None:
-            target.dependants = []
-        target.dependants.append(number)
-
-    def _insert(self, item: Item) -> None:
-        number = item.id
-        self.items[number] = item
-        self.order.append(number)
-        self.open[number] = item
-        item.queue.items[item.state][number] = item
-        self.bytes += item.size()
-        if self.listener is not None:
-            self.listener.item_moved(item, None)
-
-    def _apply_ItemClaimed(self, event: e.ItemClaimed) -> None:
-        item = self.items[event.id]
-        resumed = item.claim is not None
-        self._end_claim(item)
-        agent = self.agent(event.agent, self.uid)
-        agent.seen = self.time
-        watch = watch_key(event.watch)
-        item.claim = Claim(
-            agent,
-            self.uid or 0,
-            event.fence,
-            event.secret,
-            self.time,
-            event.expires_at,
-            event.lease,
-            event.runtime_until,
-            watch,
-        )
-        agent.holds[item.id] = item
-        if watch is not None:
-            self.watched.setdefault(watch, {})[item.id] = None
-        if event.fence >= self.next_fence:
-            self.next_fence = event.fence + 1
-        if resumed:  # by the same agent: the former token is stale now, but it is the same attempt
-            self._deadline(item)
-        else:
-            item.claims += 1
-            self._move(item, "claim", CLAIMED)
-
-    def _deadline(self, item: Item) -> None:
-        if self.listener is not None:
-            self.listener.deadline_moved(item)
-
-    def _renew(self, item: Item, expires_at: int) -> None:
-        claim = item.claim
-        assert claim is not None
-        claim.until = expires_at
-        claim.seen = claim.agent.seen = self.time
-        claim.stalled = False
-        self._deadline(item)
-
-    def _apply_LeasesRenewed(self, event: e.LeasesRenewed) -> None:
-        for number in event.ids:
-            self._renew(self.items[number], event.expires_at)
-
-    def _apply_ItemProgressed(self, event: e.ItemProgressed) -> None:
-        item = self.items[event.id]
-        self._note(item, percent=event.percent, status=event.status, message=event.message, checkpoint=event.checkpoint)
-        self._renew(item, event.expires_at)
-
-    def _apply_ItemHeld(self, event: e.ItemHeld) -> None:
-        item = self.items[event.id]
-        claim = item.claim
-        assert claim is not None
-        if claim.watch is not None:
-            self._unwatch(item, claim.watch)
-        claim.watch = watch_key(event.watch)
-        if claim.watch is not None:
-            self.watched.setdefault(claim.watch, {})[item.id] = None
-        self._renew(item, event.expires_at)
-
-    def _apply_ItemStalled(self, event: e.ItemStalled) -> None:
-        claim = self.items[event.id].claim
-        assert claim is not None
-        claim.stalled = True
-        self._deadline(self.items[event.id])
-
-    def _apply_ItemCompleted(self, event: e.ItemCompleted) -> None:
-        item = self.items[event.id]
-        claim = item.claim
-        assert claim is not None
-        item.last = (claim.fence, claim.secret)
-        self._note(
-            item,
-            note=event.note,
-            points=event.points,
-            exit_status=event.exit_status,
-            result=event.result,
-            output=event.output,
-            ended_by=claim.agent.name,
-        )
-        claim.agent.seen = self.time
-        self._end_claim(item)
-        self._move(item, "complete", DONE)
-        for number in item.dependants or ():
-            waiting = self.items.get(number)
-            if waiting is not None and waiting.waits:
-                waiting.waits.discard(item.id)
-        for number in event.ready:
-            self._unblock(self.items[number])
-
-    def _unblock(self, item: Item) -> None:
-        """Nothing holds the item back any more but, perhaps, its time."""
-        item.waits = None
-        later = item.due_at is not None and item.due_at > self.time
-        self._move(item, "unblock", SCHEDULED if later else READY)
-
-    def _apply_ItemReturned(self, event: e.ItemReturned) -> None:
-        item = self.items[event.id]
-        self._count(item, event.cause)
-        self._note(item, reason=event.reason, exit_status=event.exit_status, output=event.output)
-        if event.cause == e.RELEASED:
-            assert item.claim is not None
-            item.claim.agent.seen = self.time
-        self._end_claim(item)
-        item.due_at = event.due_at
-        self._move(item, "return", READY if event.due_at is None else SCHEDULED)
-
-    def _count(self, item: Item, cause: int | None) -> None:
-        if cause == e.FAILED:
-            item.failures += 1
-        elif cause == e.CRASHED:
-            item.crashes += 1
-        item.releases = item.releases + 1 if cause == e.RELEASED else 0
-
-    def _apply_ItemBuried(self, event: e.ItemBuried) -> None:
-        item = self.items[event.id]
-        self._count(item, event.cause)
-        self._note(item, reason=event.reason, exit_status=event.exit_status, output=event.output)
-        self._end_claim(item)
-        self._move(item, "bury", BURIED)
-
-    def _apply_ItemsDue(self, event: e.ItemsDue) -> None:
-        for number in event.ids:
-            item = self.items[number]
-            item.due_at = None
-            self._move(item, "due", READY)
-
-    def _apply_ItemsUnblocked(self, event: e.ItemsUnblocked) -> None:
-        for number in event.ids:
-            waits = self.items[number].waits
-            if waits:
-                waits.discard(event.freed)
-        for number in event.ready:
-            self._unblock(self.items[number])
-
-    def _apply_ItemsBlocked(self, event: e.ItemsBlocked) -> None:
-        for number in event.ids:
-            self._note(self.items[number], blocked=event.reason)
-
-    def _apply_ItemsKicked(self, event: e.ItemsKicked) -> None:
-        for number in event.ids:
-            item = self.items[number]
-            item.failures = item.crashes = item.releases = 0
-            item.waits = None
-            item.due_at = None
-            if item.notes is not None:
-                item.notes.pop("blocked", None)
-            self._move(item, "kick", READY)
-
-    def _apply_ItemCancelled(self, event: e.ItemCancelled) -> None:
-        item = self.items[event.id]
-        self._note(item, reason=event.reason)
-        if item.claim is not None:
-            item.last = (item.claim.fence, item.claim.secret)
-        self._end_claim(item)
-        self._move(item, "cancel", CANCELLED)
-
-    def _apply_ItemEdited(self, event: e.ItemEdited) -> None:
-        item = self.items[event.id]
-        before = state = item.state
-        if before in (READY, SCHEDULED):
-            state = READY if event.due_at is None else SCHEDULED
-        del item.queue.items[before][item.id]
-        former = item.queue
-        item.queue, item.priority, item.due_at, item.state = (
-            self.queue(event.queue),
-            event.priority,
-            event.due_at,
-            state,
-        )
-        item.queue.items[state][item.id] = item
-        if state != before:
-            item.since = self.time
-        if self.listener is not None:
-            self.listener.item_moved(item, before)
-        self._drop_queue(former)
-
-    def _apply_ItemsForgotten(self, event: e.ItemsForgotten) -> None:
-        for number in event.ids:
-            item = self.items.pop(number)
-            del item.queue.items[item.state][number]
-            size = item.size()
-            self.bytes -= size
-            self.ended_bytes -= size
-            if self.ended and self.ended[0] == number:
-                self.ended.popleft()
-            else:
-                self.ended.remove(number)
-            group = item.option("group")
-            if group is not None:
-                found = self.groups[group]
-                del found.ids[number]
-                if not found.ids:
-                    del self.groups[group]
-            ref = item.option("ref")
-            if ref is not None:
-                del self.refs[ref]
-            self._drop_queue(item.queue)
-        if len(self.order) > 2 * len(self.items) + 1000:
-            self.order = [number for number in self.order if number in self.items]
-
-    def _drop_queue(self, queue: Queue) -> None:
-        if queue.empty:
-            del self.queues[queue.name]
-            if self.listener is not None:
-                self.listener.offers_changed(queue)
-
-    def _apply_AgentRegistered(self, event: e.AgentRegistered) -> None:
-        agent = self.agent(event.agent, self.uid)
-        agent.registered = True
-        agent.team, agent.capacity, agent.specialization = event.team, event.capacity, event.specialization
-        agent.slots, agent.heartbeat = event.slots, event.heartbeat
-        agent.labels = tuple(map(intern, event.labels))
-        agent.watch = watch_key(event.watch)
-        agent.seen = self.time
-
-    def _apply_AgentQuieted(self, event: e.AgentQuieted) -> None:
-        self.agents[event.agent].quiet = event.quiet
-
-    def _apply_AgentsForgotten(self, event: e.AgentsForgotten) -> None:
-        for name in event.agents:
-            del self.agents[name]
-
-    def _apply_WatchEnded(self, event: e.WatchEnded) -> None:
-        watch = watch_key(event.watch)
-        for agent in self.agents.values():
-            if agent.watch == watch:
-                agent.watch = None
-
-    def _apply_QueueSet(self, event: e.QueueSet) -> None:
-        queue = self.queue(event.queue)
-        queue.settings = dict(event.settings)
-        if self.listener is not None:
-            self.listener.offers_changed(queue)
-        self._drop_queue(queue)
-
-    def _apply_EverythingPaused(self, event: e.EverythingPaused) -> None:
-        self.paused, self.paused_hard = event.reason, event.hard
-        if self.listener is not None:
-            for queue in self.queues.values():
-                self.listener.offers_changed(queue)
-
-    def _apply_KeysForgotten(self, event: e.KeysForgotten) -> None:
-        for order, count in zip(self.key_order, event, strict=True):
-            for _ in range(count):
-                at, key = order.popleft()
-                self.keys.pop(key, None)
-
-    def _apply_CascadeSettled(self, event: e.CascadeSettled) -> None:
-        for _ in range(event.items):
-            self.cascade.popleft()
 
     # -- reading ---------------------------------------------------------------------------------------
 
