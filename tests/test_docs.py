@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,9 @@ import pytest
 
 from swarmctl import parse, verbs
 from swarmctl.options import GLOBALS
-from swarmshd import configuration, keeper, liveness, main, protocol, settings
-from swarmshd.engine import client, numbers, rounds
+from swarmshd import configuration, main, settings
 from swarmshd.protocol import EXITS
-from swarmshd.server import connection, places, server
-from swarmshd.workqueue import claiming, policy, ready, records
+from swarmshd.settings import HOUR, KIB, MIB, MINUTE, SECOND
 from tests.drawing import drawing
 from tests.pages import MAN, MARKDOWN, ROOT, code_of, examples, flags, page, prose_of, sections, spans_of
 from tests.test_architecture import ROOMS
@@ -89,42 +88,45 @@ def test_what_is_said_to_be_logged_is_logged():
 
 
 NUMBERS = [
-    # page, what it says, the number in it
-    ("man/swarmsh-protocol.7", "text of at most {} bytes", protocol.NOTE_MAX),
-    ("man/swarmsh-protocol.7", "text of 1 to {} characters", protocol.NAME_MAX),
-    ("man/swarmsh-protocol.7", "an array of these, at most {}", protocol.SUBMITS_MAX),
-    ("man/swarmsh-protocol.7", "not before these items are done; at most {}.", protocol.AFTER_MAX),
-    ("man/swarmsh-protocol.7", "claiming agent must have; at most {}.", protocol.LABELS_MAX),
-    ("man/swarmsh-protocol.7", "than {} others waiting for it", protocol.DEPENDANTS_MAX),
-    ("man/swarmsh-protocol.7", "fewer if they have more than {} MiB", claiming.CLAIM_BYTES >> 20),
-    ("man/swarmsh-protocol.7", "its lists are cut at {} MiB", rounds.REPLY_MAX >> 20),
-    ("man/swarmsh-protocol.7", "or leaves {} KiB of replies untaken", client.OWED_MAX >> 10),
-    ("man/swarmsh-protocol.7", "takes none of them for {} seconds", server.STUCK_AFTER // 1000),
-    ("man/swarmsh-protocol.7", "has {} seconds for its first frame", server.FIRST_FRAME // 1000),
-    ("man/swarmsh-protocol.7", "at most {} descriptors may be ahead", connection.DESCRIPTORS_MAX),
-    ("man/swarmsh-protocol.7", "and {} on all together", server.STRAYS_MAX),
-    ("man/swarmsh-protocol.7", "keys are kept {} hours", policy.KEY_CHOSEN_KEPT // 3_600_000),
-    ("man/swarmsh-protocol.7", "and kept {} minutes", policy.KEY_MINTED_KEPT // 60_000),
-    ("man/swarmsh-protocol.7", "and {} for admins", places.KEPT_FOR_ADMINS),
-    ("man/swarmshd.8", "{} are kept for admins", places.KEPT_FOR_ADMINS),
-    ("man/swarmshd.8", "bytes and {} bytes for each", records.ITEM_OVERHEAD),
-    ("man/swarmshd.8", "sealed segments exceed {} mib", keeper.FOLD_BYTES >> 20),
-    ("man/swarmshd.8", "at most {} further", 4 * numbers.BLOCK),
-    ("man/swarmshd.8", "path of a socket has at most {} bytes", main.PATH_MAX),
-    ("docs/architecture.md", "| watched processes | {} |", liveness.WATCHES_MAX),
-    ("docs/architecture.md", "at most {} buckets", ready.BUCKETS_MAX),
-    ("docs/architecture.md", "and {} shapes", ready.SHAPES_MAX),
-    ("docs/architecture.md", "in blocks of {}", numbers.BLOCK),
-    ("docs/architecture.md", "commands, {} MiB of requests", rounds.ROUND_BYTES >> 20),
-    ("docs/architecture.md", "| {} MiB, 64 MiB, 256 MiB of all", server.UNDECIDED_MAX >> 20),
-    ("docs/architecture.md", "64 MiB, {} MiB, 256 MiB of all", server.UNFINISHED_MAX >> 20),
-    ("docs/architecture.md", "64 MiB, {} MiB of all", server.OWED_MAX >> 20),
-    ("docs/decisions.md", "by up to {}", 4 * numbers.BLOCK),
+    # page, what it says, the constant, and what that is divided by
+    ("man/swarmsh-protocol.7", "text of at most {} bytes", "protocol.NOTE_MAX", 1),
+    ("man/swarmsh-protocol.7", "text of 1 to {} characters", "protocol.NAME_MAX", 1),
+    ("man/swarmsh-protocol.7", "an array of these, at most {}", "protocol.SUBMITS_MAX", 1),
+    ("man/swarmsh-protocol.7", "not before these items are done; at most {}.", "protocol.AFTER_MAX", 1),
+    ("man/swarmsh-protocol.7", "claiming agent must have; at most {}.", "protocol.LABELS_MAX", 1),
+    ("man/swarmsh-protocol.7", "than {} others waiting for it", "protocol.DEPENDANTS_MAX", 1),
+    ("man/swarmsh-protocol.7", "up to so many, 1 to {}", "commands.CLAIM_MAX", 1),
+    ("man/swarmsh-protocol.7", "at most {} names here", "commands.FILTER_MAX", 1),
+    ("man/swarmsh-protocol.7", "at most {} items are waited for", "workqueue.queue.WAITED_MAX", 1),
+    ("man/swarmsh-protocol.7", "fewer if they have more than {} MiB", "workqueue.claiming.CLAIM_BYTES", MIB),
+    ("man/swarmsh-protocol.7", "its lists are cut at {} MiB", "engine.rounds.REPLY_MAX", MIB),
+    ("man/swarmsh-protocol.7", "or leaves {} KiB of replies untaken", "engine.client.OWED_MAX", KIB),
+    ("man/swarmsh-protocol.7", "takes none of them for {} seconds", "server.server.STUCK_AFTER", SECOND),
+    ("man/swarmsh-protocol.7", "has {} seconds for its first frame", "server.server.FIRST_FRAME", SECOND),
+    ("man/swarmsh-protocol.7", "at most {} descriptors may be ahead", "server.connection.DESCRIPTORS_MAX", 1),
+    ("man/swarmsh-protocol.7", "and {} on all together", "server.server.STRAYS_MAX", 1),
+    ("man/swarmsh-protocol.7", "keys are kept {} hours", "workqueue.policy.KEY_CHOSEN_KEPT", HOUR),
+    ("man/swarmsh-protocol.7", "and kept {} minutes", "workqueue.policy.KEY_MINTED_KEPT", MINUTE),
+    ("man/swarmsh-protocol.7", "and {} for admins", "server.places.KEPT_FOR_ADMINS", 1),
+    ("man/swarmshd.8", "{} are kept for admins", "server.places.KEPT_FOR_ADMINS", 1),
+    ("man/swarmshd.8", "bytes and {} bytes for each", "workqueue.records.ITEM_OVERHEAD", 1),
+    ("man/swarmshd.8", "sealed segments exceed {} MiB", "keeper.FOLD_BYTES", MIB),
+    ("man/swarmshd.8", "path of a socket has at most {} bytes", "main.PATH_MAX", 1),
+    ("docs/architecture.md", "| watched processes | {} |", "liveness.WATCHES_MAX", 1),
+    ("docs/architecture.md", "at most {} buckets", "workqueue.ready.BUCKETS_MAX", 1),
+    ("docs/architecture.md", "and {} shapes", "workqueue.ready.SHAPES_MAX", 1),
+    ("docs/architecture.md", "in blocks of {}", "engine.numbers.BLOCK", 1),
+    ("docs/architecture.md", "commands, {} MiB of requests", "engine.rounds.ROUND_BYTES", MIB),
+    ("docs/architecture.md", "| {} MiB, 64 MiB, 256 MiB of all", "server.server.UNDECIDED_MAX", MIB),
+    ("docs/architecture.md", "64 MiB, {} MiB, 256 MiB of all", "server.server.UNFINISHED_MAX", MIB),
+    ("docs/architecture.md", "64 MiB, {} MiB of all", "server.server.OWED_TOGETHER", MIB),
 ]
 
 
-@pytest.mark.parametrize(("path", "says", "number"), NUMBERS)
-def test_numbers_are_those_of_the_code(path, says, number):
+@pytest.mark.parametrize(("path", "says", "constant", "unit"), NUMBERS)
+def test_numbers_are_those_of_the_code(path, says, constant, unit):
+    module, _, name = constant.rpartition(".")
+    number = getattr(import_module(f"swarmshd.{module}"), name) // unit
     text = " ".join((ROOT / path).read_text().replace(",", "").lower().split())
     assert says.format(number).replace(",", "").lower() in text
 
@@ -174,6 +176,8 @@ def test_the_names_in_the_architecture_exist():
     }
     dotted = {".".join(span.split(".")[-2:]) for span in spans if not (ROOT / "swarmshd" / span).exists()}
     assert {span for span in dotted if span not in known} == set()
+    files = {span for span in spans_of(ROOT / "docs/architecture.md") if span.endswith(".py")}
+    assert not [file for file in files if not (ROOT / file).exists() and not (ROOT / "swarmshd" / file).exists()]
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
