@@ -37,6 +37,9 @@ PATH_MAX = 107
 EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 69, 74, 75, 77, 78
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 class Quit(Exception):
     """The program cannot go on; its text is the one line that the user gets."""
 
@@ -190,6 +193,10 @@ def _tell(started: Started, settings: Settings, directory: Path) -> None:
         log.warning("%d watched processes cannot be told from others any more; leases decide", started.unproven)
 
 
+def _stopping_already(_number: int, _frame: object) -> None:
+    """What a signal does after the first one has ended the loop."""
+
+
 class Daemon:
     """What runs between a successful start and the stop."""
 
@@ -250,7 +257,12 @@ class Daemon:
         everything.cancel()
 
     async def _signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+        # When the receiver is closed the journal is still to be: a second signal must not end us before that is done.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for each in SIGNALS:
+            signal.signal(each, _stopping_already)
+        with trio.open_signal_receiver(*SIGNALS) as received:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             task_status.started()
             async for number in received:
                 if number == signal.SIGHUP:
@@ -326,6 +338,8 @@ def _serve(arguments: argparse.Namespace) -> None:
             )
             calm_collector()
             trio.run(daemon.run)
+            for number in SIGNALS:  # the interpreter, as it goes, would give the others back what they do by default
+                signal.signal(number, signal.SIG_IGN)
             daemon.engine.close(daemon.clock.now())
         except (BaseExceptionGroup, journal.JournalFailed, journal.Full) as failed:
             raise _unwritable(failed) from None

@@ -333,10 +333,14 @@ def test_a_signal_ends_it_in_good_order(daemon, number):
     assert daemon.call("submit", type="t", description="d")["id"] == item + 1  # nothing is skipped
 
 
-def test_two_signals_are_as_good_as_one(daemon):
-    os.kill(daemon.pid, signal.SIGTERM)
-    os.kill(daemon.pid, signal.SIGTERM)
-    assert daemon.wait() == 0
+def test_many_signals_are_as_good_as_one(daemon):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = daemon.process
+        while process.poll() is None:
+            os.kill(process.pid, number)
+        assert daemon.wait() == 0
+        daemon.start()
+        assert "unclean" not in daemon.log.read_text()
 
 
 def test_what_has_come_is_answered_before_the_end(daemon):

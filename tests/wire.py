@@ -16,8 +16,8 @@ class Wire:
 
     def __init__(self, path: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.connect(path)  # with a timeout it would not wait for a place in the daemon's backlog
         self.socket.settimeout(30)
-        self.socket.connect(path)
         self._buffer = b""
         self._number = 0
 

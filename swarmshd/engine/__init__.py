@@ -7,10 +7,10 @@
 ``engine``    the whole
 """
 
-from swarmshd.engine.client import Client, Delivery
+from swarmshd.engine.client import OWED_MAX, Client, Delivery
 from swarmshd.engine.engine import Engine
 from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.recovery import Started, start
 from swarmshd.workqueue.waiting import Waiter
 
-__all__ = ["Client", "Delivery", "Engine", "Numbers", "Started", "Waiter", "start"]
+__all__ = ["OWED_MAX", "Client", "Delivery", "Engine", "Numbers", "Started", "Waiter", "start"]

@@ -51,8 +51,3 @@ class Client:
     def send(self, frame: bytes, deliveries: Sequence[Delivery] = ()) -> None:
         """Take the frame of a reply, and the claims that it tells of; never blocks."""
         raise NotImplementedError
-
-    @property
-    def congested(self) -> bool:
-        """Whether it is to take its replies before more is decided for it."""
-        return self.owed > OWED_MAX

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 from swarmshd import __version__
 from swarmshd import events as e
 from swarmshd.commands import READS, Batch, Refusal, Request, encode_refusal, encode_result
-from swarmshd.engine.client import Client, Delivery
+from swarmshd.engine.client import OWED_MAX, Client, Delivery
 from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.rounds import REPLIES_MAX, REPLY_MAX, ROUND_BYTES, Replies, Round, bounded
 from swarmshd.journal import Full, Journal
@@ -37,7 +37,8 @@ ROOM_MIN = 128 << 10
 NEW_WORK = frozenset(("submit", "batch", "claim_new", "register", "queue_set", "pause", "resume", "edit"))
 """Verbs that are refused when the journal's disk is full; finishing work goes on."""
 
-LARGE = READS | {"claim", "claim_new"}
+CLAIMS = frozenset(("claim", "claim_new"))
+LARGE = READS | CLAIMS
 """Verbs whose replies may be long."""
 
 
@@ -57,12 +58,12 @@ class Engine:
         self.full: Full | None = None
         self.batches = self.syncs = self.sync_ns = 0
         self._inbox: deque[Task] = deque()
-        self._inbox_bytes = 0
+        self.inbox_bytes = 0  # of the requests that have come and are not decided yet
         self._deaths: deque[Watch] = deque()
         self._round = Round()
         self._replies = Replies()
         self._replied = 0
-        self._held_back: dict[Client, deque[Task]] = {}
+        self.held_back: dict[Client, deque[Task]] = {}  # what is decided when its client has taken its replies
         self._latest: WeakValueDictionary[bytes, Delivery] = WeakValueDictionary()
         self._reserved: e.BlocksReserved | None = None
         self.tell: Callable[[], dict[str, Any]] = dict  # what the owner of the loop adds to ``status``
@@ -75,7 +76,7 @@ class Engine:
     ) -> None:
         """A request came. It is decided by the next :meth:`advance` that has room for it."""
         self._inbox.append((client, number, request, watches, size, now))
-        self._inbox_bytes += size
+        self.inbox_bytes += size
 
     def died(self, watch: Watch) -> None:
         """A watched process is gone."""
@@ -86,7 +87,7 @@ class Engine:
         for waiter in list(client.waiting.values()):
             self.queue.waiters.remove(waiter)
         client.waiting.clear()
-        self._held_back.pop(client, None)
+        self.held_back.pop(client, None)
 
     def undelivered(self, deliveries: Sequence[Delivery]) -> None:
         """Nobody learned of these claims: the next :meth:`advance` takes them back."""
@@ -94,7 +95,7 @@ class Engine:
 
     def resume(self, client: Client, now: int) -> None:
         """The client has taken its replies: what was held back is decided next."""
-        for _, number, request, watches, size, _ in self._held_back.pop(client, ()):
+        for _, number, request, watches, size, _ in self.held_back.pop(client, ()):
             self.take(client, number, request, watches, size, now)
 
     # -- deciding ----------------------------------------------------------------------------------------
@@ -123,14 +124,14 @@ class Engine:
                     round_.own(happened)
         while inbox and self._has_room():
             client, number, request, watches, size, _ = inbox[0]
-            if client.congested or client in self._held_back:
-                self._held_back.setdefault(client, deque()).append(inbox.popleft())
-                self._inbox_bytes -= size
+            if client.owed > OWED_MAX or (self.held_back and client in self.held_back):
+                self.held_back.setdefault(client, deque()).append(inbox.popleft())
+                self.inbox_bytes -= size
                 continue
             if not self.numbers.covers(queue.numbers_needed(request), queue.tables.position):
                 break  # until the reservation that this round carries is durable
             inbox.popleft()
-            self._inbox_bytes -= size
+            self.inbox_bytes -= size
             round_.commands += 1
             round_.size += size
             self._answer(client, number, request, watches)
@@ -148,7 +149,7 @@ class Engine:
 
     def _find_room(self) -> None:
         """Make sure of room in the journal before a round is decided: afterwards it is too late to refuse."""
-        wanted = ROOM_MIN + 2 * min(self._inbox_bytes, ROUND_BYTES)
+        wanted = ROOM_MIN + 2 * min(self.inbox_bytes, ROUND_BYTES)
         if self.journal.room < wanted:
             try:
                 self.journal.reserve(wanted)
@@ -181,10 +182,10 @@ class Engine:
                 self.queue.waiters.remove(waiter)
                 client.waiting.pop(waiter.number, None)
                 self._reply(client, encode_refusal(number, refusal))
-        for queued in (self._inbox, *self._held_back.values()):
+        for queued in (self._inbox, *self.held_back.values()):
             for task in [task for task in queued if watch in task[3]]:
                 queued.remove(task)
-                self._inbox_bytes -= task[4] if queued is self._inbox else 0
+                self.inbox_bytes -= task[4] if queued is self._inbox else 0
                 self._reply(task[0], encode_refusal(task[1], refusal))
 
     def _delivery(self, request: Request, result: Any) -> tuple[Delivery, ...]:
@@ -193,8 +194,8 @@ class Engine:
         An item that was made with its claim is not, when it may be asked for again under its key; nor is what
         its agent held before.
         """
-        verb, key = request.verb, request.key
-        if not (verb == "claim" and not request.command.resume) and not (verb == "claim_new" and key is None):
+        key = request.key
+        if request.command.resume if request.verb == "claim" else key is not None:
             return ()
         delivery = Delivery([(item["id"], item["fence"]) for item in result["items"]], key, request.minted)
         if key is not None:
@@ -209,7 +210,7 @@ class Engine:
                 result, deliveries = self._each(client, request.command, watches)
             else:
                 result = self._one(client, request, watches[0] if watches else None)
-                deliveries = self._delivery(request, result)
+                deliveries = self._delivery(request, result) if request.verb in CLAIMS else ()
         except Refusal as refusal:
             if self.draining and request.verb == "wait" and refusal.code == "timeout":
                 refusal = _draining()
@@ -271,6 +272,7 @@ class Engine:
                 replies.append([0, result])
                 if request.verb in LARGE:
                     size += len(encode_result(0, result))
+                if request.verb in CLAIMS:
                     deliveries += self._delivery(request, result)
             except Refusal as refusal:
                 replies.append([refusal.code, refusal.wire()])
@@ -306,7 +308,7 @@ class Engine:
         limit = now - self.settings.batch_timeout
         while self._inbox and self._inbox[0][5] < limit:
             client, number, request, _, size, _ = self._inbox.popleft()
-            self._inbox_bytes -= size
+            self.inbox_bytes -= size
             late = Refusal("commit_timeout", f"{request.verb}: no commit began within BATCH_TIMEOUT; nothing happened")
             self._reply(client, encode_refusal(number, late))
 
@@ -330,7 +332,7 @@ class Engine:
 
     def watches_in_use(self) -> set[Watch]:
         """The processes that a claim, an agent, or a request not decided yet stands on."""
-        used = {watch for queued in (self._inbox, *self._held_back.values()) for task in queued for watch in task[3]}
+        used = {watch for queued in (self._inbox, *self.held_back.values()) for task in queued for watch in task[3]}
         return used | self.queue.watches()
 
     @property
@@ -409,11 +411,6 @@ class Engine:
     def has_round(self) -> bool:
         """Whether something has been decided that is not written yet."""
         return bool(self._round.entries)
-
-    @property
-    def inbox_bytes(self) -> int:
-        """Bytes of the requests that have come and are not decided yet."""
-        return self._inbox_bytes
 
     @property
     def waiting_to_decide(self) -> bool:

@@ -52,6 +52,7 @@ class Connection(Client):
         "on_output",
         "seen",
         "stuck_since",
+        "unfinished",
     )
 
     def __init__(self, connected: socket.socket, actor: Actor, classes: frozenset[str], frame_max: int) -> None:
@@ -73,6 +74,8 @@ class Connection(Client):
         """Nothing more is read: the peer has shut its side, or broke the protocol. What has come is answered."""
         self.fault = ""
         """How it broke the protocol."""
+        self.unfinished = 0
+        """Bytes held of a frame that is not whole yet."""
         self.seen = 0
         """When something was last read, in milliseconds."""
         self.stuck_since = 0
@@ -114,6 +117,7 @@ class Connection(Client):
             self.fault = str(error)
             self.refuse(0, Refusal("too_large", f"{error}; the connection is closed", limit=error.limit, name="frame"))
             bodies = error.bodies
+        self.unfinished = self._decoder.pending
         if bodies:
             self.met = True
         return bodies
@@ -150,13 +154,8 @@ class Connection(Client):
 
     def drop_strays(self) -> None:
         """All frames that came have been looked at: what is left belongs to one still to come, or to none."""
-        if not self._decoder.pending:
+        if not self.unfinished:
             self._close_descriptors()
-
-    @property
-    def unfinished(self) -> int:
-        """Bytes held of a frame that is not whole yet."""
-        return self._decoder.pending
 
     # -- what goes ---------------------------------------------------------------------------------------
 
@@ -224,7 +223,7 @@ class Connection(Client):
     @property
     def idle(self) -> bool:
         """Whether closing it now would take nothing from anybody."""
-        return not (self.in_flight or self._out or self._decoder.pending)
+        return not (self.in_flight or self._out or self.unfinished)
 
     @property
     def finished(self) -> bool:

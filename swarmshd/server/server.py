@@ -23,7 +23,7 @@ from typing import Any
 import trio
 
 from swarmshd.commands import Batch, Refusal, Request
-from swarmshd.engine import Engine
+from swarmshd.engine import OWED_MAX, Engine
 from swarmshd.server.access import Access
 from swarmshd.server.clock import Clock
 from swarmshd.server.committer import Committer
@@ -61,7 +61,7 @@ UNDECIDED_MAX = 64 << 20
 UNFINISHED_MAX = 64 << 20
 """Bytes of unfinished frames, of all connections together, above which the one that began first is closed."""
 
-OWED_MAX = 256 << 20
+OWED_TOGETHER = 256 << 20
 """Bytes of replies not taken, of all congested connections together, above which the most indebted are closed."""
 
 BREATHE = 64
@@ -317,14 +317,14 @@ class Server:
             self._connections.heard(connection)
             for body in bodies:
                 self._request(connection, body, now)
-        if connection.strays or connection in self._ahead:
+        if self._ahead or connection.strays:
             self._count_strays(connection)
-        if connection.unfinished or connection in self._unfinished:
+        if connection.unfinished or (self._unfinished and connection in self._unfinished):
             self._count_unfinished(connection)
         if connection.ended or connection.in_flight >= self._settings.in_flight_max:
             self._set_interest(connection)
-        if connection.finished:
-            raise Closed(connection.fault)
+            if connection.finished:
+                raise Closed(connection.fault)
 
     def _count_strays(self, connection: Connection) -> None:
         connection.drop_strays()
@@ -393,18 +393,21 @@ class Server:
             return
         try:
             moved = connection.flush()
-            if connection.finished:
+            if connection.ended and connection.finished:
                 raise Closed(connection.fault)
         except Closed as why:
             self._drop(connection, str(why))
             return
-        if not connection.congested:
-            self._stuck.pop(connection, None)
-            self._engine.resume(connection, now)
-        elif moved or connection not in self._stuck:
-            connection.stuck_since = now
-            self._stuck.pop(connection, None)
-            self._stuck[connection] = None
+        if connection.owed > OWED_MAX:
+            if moved or connection not in self._stuck:
+                connection.stuck_since = now
+                self._stuck.pop(connection, None)
+                self._stuck[connection] = None
+        else:
+            if self._stuck:
+                self._stuck.pop(connection, None)
+            if self._engine.held_back:
+                self._engine.resume(connection, now)
         self._set_interest(connection)
 
     def _set_interest(self, connection: Connection) -> None:
@@ -414,7 +417,11 @@ class Server:
         interest: int = 0
         if not connection.ended:
             interest = select.EPOLLRDHUP
-            if self._may_send_more(connection):
+            if (
+                connection.owed <= OWED_MAX
+                and connection.in_flight < self._settings.in_flight_max
+                and self._engine.inbox_bytes < UNDECIDED_MAX
+            ):
                 interest |= IN
             else:
                 self._unread.add(connection)
@@ -423,13 +430,6 @@ class Server:
         if interest != connection.interest:
             connection.interest = interest
             self._epoll.modify(connection.fd, interest)
-
-    def _may_send_more(self, connection: Connection) -> bool:
-        return (
-            not connection.congested
-            and connection.in_flight < self._settings.in_flight_max
-            and self._engine.inbox_bytes < UNDECIDED_MAX
-        )
 
     def _flush_last(self, connection: Connection) -> None:
         """Let the peer see why, if it looks."""
@@ -468,7 +468,7 @@ class Server:
             if first.stuck_since + STUCK_AFTER > now:
                 break
             self._drop(first, f"{first.owed} bytes of replies were not taken in {STUCK_AFTER // 1000} s")
-        while sum(connection.owed for connection in self._stuck) > OWED_MAX:
+        while sum(connection.owed for connection in self._stuck) > OWED_TOGETHER:
             most = max(self._stuck, key=attrgetter("owed"))
             self._drop(most, f"{most.owed} bytes of replies were not taken, and memory was needed")
 
