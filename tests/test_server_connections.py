@@ -268,6 +268,7 @@ def test_one_user_cannot_take_all_places(make_daemon, connect):
 def test_when_descriptors_run_out_the_daemon_goes_on_and_does_not_spin(make_daemon, many_descriptors, connect):
     daemon = make_daemon().start()
     (keeper,) = connect(daemon, 1)
+    keeper.send("claim", agent="keeper", queue=["never"], wait=600_000)  # it waits, so nobody takes its place
     keeper.call("count")
     used = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     _, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
