@@ -316,16 +316,48 @@ def test_a_flood_does_not_starve_the_neighbour(daemon, neighbour, connect):
         thread.join()
 
 
-def test_who_says_nothing_is_closed(make_daemon, monkeypatch):
-    """Half a minute in use; here the constant is another one, in a daemon of its own."""
-    daemon = make_daemon()
+def with_constants(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, constants: str) -> Daemon:
+    """A daemon whose server has other constants: nobody wants to wait for the real ones."""
     code = (
-        "import sys; from swarmshd.server import server; server.FIRST_FRAME = 300; "
+        f"import sys; from swarmshd.server import server; {constants}; "
         "from swarmshd.main import main; sys.exit(main(sys.argv[1:]))"
     )
     command = daemon.command()
     monkeypatch.setattr(daemon, "command", lambda *_: [command[0], "-c", code, *command[3:]])
-    daemon.start()
+    return daemon.start()
+
+
+def test_who_takes_none_of_his_replies_for_long_is_closed(make_daemon, monkeypatch):
+    daemon = with_constants(make_daemon(), monkeypatch, "server.STUCK_AFTER = 300")
+    with daemon.wire() as neighbour, daemon.wire() as stuck, daemon.wire() as slow:
+        large_items(neighbour, 100)
+        stuck.send_bytes(framed([1, "list", {"limit": 100, "queue": ["large"]}]) * 50)
+        slow.send_bytes(framed([1, "list", {"limit": 100, "queue": ["large"]}]) * 3)
+        for _ in range(3):
+            (length,) = struct.unpack(">I", slow._exactly(4))
+            for _ in range(20):
+                slow._exactly(length // 20)
+                time.sleep(0.02)
+            slow._exactly(length % 20)
+        until(lambda: "were not taken" in daemon.log.read_text(), "it is closed")
+        assert stuck.closed()
+        slow.call("count")
+        serves(neighbour)
+
+
+def test_when_too_much_is_owed_together_the_most_indebted_go(make_daemon, monkeypatch, connect):
+    daemon = with_constants(make_daemon(), monkeypatch, "server.OWED_TOGETHER = 4 << 20")
+    (neighbour,) = connect(daemon, 1)
+    large_items(neighbour, 200)
+    for wire in connect(daemon, 12):
+        wire.send_bytes(framed([1, "list", {"limit": 200, "queue": ["large"]}]) * 10)
+    until(lambda: "memory was needed" in daemon.log.read_text(), "some are closed")
+    serves(neighbour)
+
+
+def test_who_says_nothing_is_closed(make_daemon, monkeypatch):
+    """Half a minute in use."""
+    daemon = with_constants(make_daemon(), monkeypatch, "server.FIRST_FRAME = 300")
     with daemon.wire() as silent, daemon.wire() as talks, daemon.wire() as half:
         talks.call("count")
         half.send_bytes(b"\0\0")
