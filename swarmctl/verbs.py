@@ -303,7 +303,7 @@ _VERBS = (
         wire="kick",
         run="swarmctl.mending:kick",
         group=MEND,
-        meaning="put buried or scheduled items back",
+        meaning="put buried items back, or blocked ones that wait in vain",
         example="swarmctl kick --queue nightly --count 100",
     ),
     Verb(

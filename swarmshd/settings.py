@@ -261,7 +261,9 @@ class Settings:
     flock_retries = Count(3, 0, 1000, "tries", "further tries to get that lock", restart=True, guide=True)
     flock_backoff_ms = Duration(50, 1, MINUTE, "ms", "wait before the first of these", restart=True, guide=True)
     lock_retry_multiplier = Count(2, 1, 100, "", "each further wait is so many times longer", restart=True, guide=True)
-    adaptive_locking = Flag(True, "", "the first wait follows how long the lock was held on", restart=True, guide=True)
+    adaptive_locking = Flag(
+        True, "", "a wait for the lock ends as soon as its holder's process does", restart=True, guide=True
+    )
     stop_timeout = Duration(5 * SECOND, 0, HOUR, "s", "longest that a stopping daemon waits for its clients")
 
     # -- the rules of items

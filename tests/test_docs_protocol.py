@@ -23,6 +23,7 @@ KINDS: dict[Any, str] = {
     commands.Milliseconds: "ms",
     commands.Instant: "time",
     commands.Count: "int",
+    commands.ItemId: "number",
     commands.Percent: "percent",
     commands.Priority: "priority",
     commands.Reference: "id",
