@@ -243,6 +243,7 @@ def test_a_lease_that_ends_soon_after_a_leap_is_nobodys_fault(place: Path) -> No
     ask(engine, "submit", type="t", description="d")
     ask(engine, "claim", agent="a")
     engine.shift_clock(NOW + 60_000, 60_000)
+    turn(engine, NOW + 60_000)
     turn(engine, NOW + 60_000 + 300_001)
     shown = ask(engine, "show", id=1)
     assert (shown["state"], shown["crashes"]) == ("ready", 0)

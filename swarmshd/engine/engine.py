@@ -103,6 +103,9 @@ class Engine:
     def advance(self, now: int) -> None:
         """Decide what has come and what is due, as far as the round has room."""
         queue, inbox, round_ = self.queue, self._inbox, self._round
+        arrived_by = now
+        if round_.entries:
+            now = round_.time  # a batch keeps one moment, and whoever asks must not be told another
         queue.begin(now)
         round_.time = now
         if not round_.entries:
@@ -136,7 +139,7 @@ class Engine:
             round_.size += size
             self._answer(client, number, request, watches)
         self._serve_waiting()
-        self._refuse_late(now)
+        self._refuse_late(arrived_by)
 
     def _has_room(self) -> bool:
         round_ = self._round
