@@ -591,6 +591,9 @@ def _choose(verb: str, command: Any) -> None:
             raise Refusal("too_large", f"claim: {names} names in a filter; the limit is {FILTER_MAX}", limit=FILTER_MAX)
         if not 1 <= command.count <= CLAIM_MAX:
             _bad(verb, f"count: expected a number (1 to {CLAIM_MAX}), not {command.count}")
+        _check_durations(verb, command)
+    elif verb == "claim_new":
+        _check_durations(verb, command)
     elif verb in ("cancel", "kick", "wait", "pause", "resume"):
         _check_target(verb, command)
     elif verb == "register" and len(command.labels) > protocol.LABELS_MAX:
@@ -608,8 +611,14 @@ def _check_submit(command: Submit) -> None:
         raise Refusal("too_large", f"submit: {len(command.after)} dependencies; the limit is {protocol.AFTER_MAX}")
     if len(command.require) > protocol.LABELS_MAX:
         raise Refusal("too_large", f"submit: {len(command.require)} labels; the limit is {protocol.LABELS_MAX}")
-    if command.max_attempts == 0:
-        _bad("submit", "max_attempts: expected a number from 1, not 0")
+    _check_durations("submit", command)
+
+
+def _check_durations(verb: str, command: Any) -> None:
+    """A lease of no time at all would end before it began, and so on."""
+    for name in ("lease", "max_runtime", "max_attempts"):
+        if getattr(command, name, None) == 0:
+            _bad(verb, f"{name}: must not be 0; leave it out for the default")
 
 
 def _check_target(verb: str, command: Any) -> None:
@@ -668,6 +677,11 @@ def structure(verb: object, arguments: object, uid: int) -> Request:
 def digest(uid: int, verb: str, key: str, content: object) -> bytes:
     """What is kept of an idempotency key; see :class:`Request`."""
     name = blake2b(f"{uid} {verb} {key}".encode(), digest_size=10).digest()
+    if type(content) is dict:  # the order of the arguments is no content
+        try:
+            content = {argument: content[argument] for argument in sorted(content)}
+        except TypeError:
+            _bad(verb, "arguments: expected text for the name of each")
     return name + blake2b(cbor2.dumps(content), digest_size=6).digest()
 
 

@@ -54,7 +54,7 @@ class ClockShifted(NamedTuple):
 
 
 class ItemSubmitted(NamedTuple):
-    """A new item. It is blocked while ``waits`` holds ids, else scheduled while ``due_at`` is ahead, else ready.
+    """A new item. It is blocked while ``waits`` holds ids, else scheduled if it has ``due_at``, else ready.
 
     ``options`` holds what few items have: group, ref, unique, lease, max_runtime, max_attempts, on_failure,
     agent (who submitted), reason (why it is blocked from birth).
@@ -196,6 +196,12 @@ class ItemsForgotten(NamedTuple):
     ids: Sequence[int]
 
 
+class ItemFound(NamedTuple):
+    """A keyed submission found its ``unique`` key taken by this open item; only the reply is kept."""
+
+    id: int
+
+
 class AgentRegistered(NamedTuple):
     agent: str
     team: str | None = None
@@ -273,6 +279,7 @@ KINDS: dict[int, type[Any]] = {
     23: ItemCancelled,
     24: ItemEdited,
     25: ItemsForgotten,
+    26: ItemFound,
     30: AgentRegistered,
     31: AgentQuieted,
     32: AgentsForgotten,

@@ -21,7 +21,7 @@ from swarmshd.commands import (
     SubmitAll,
 )
 from swarmshd.workqueue import looking
-from swarmshd.workqueue.desk import Desk, find, max_attempts
+from swarmshd.workqueue.desk import Desk, find, holder, max_attempts
 from swarmshd.workqueue.holding import fenced_by, heartbeat_lost
 from swarmshd.workqueue.records import Queue
 from swarmshd.workqueue.submitting import in_order
@@ -31,6 +31,8 @@ def submitted(desk: Desk, command: Submit, facts: Any) -> dict[str, Any]:
     """The id of the item; ``created`` is false where an open one with the unique key was there already."""
     if facts is None:
         return {"id": desk.tables.uniques[str(command.unique)], "created": False}
+    if isinstance(facts, dict):
+        return {"id": facts["found"], "created": False}
     return {"id": facts, "created": True}
 
 
@@ -65,9 +67,10 @@ def beaten(desk: Desk, command: Heartbeat, _: Any) -> dict[str, Any]:
 
 def reported(desk: Desk, command: Any, facts: Any) -> dict[str, Any]:
     """Of ``progress`` and ``hold``."""
-    item = find(desk, command.id)
-    until = facts.get("expires_at") if facts else item.claim and item.claim.deadline
-    reply: dict[str, Any] = {"id": item.id, "expires_at": until, "fenced": fenced_by(command)}
+    if facts is None:
+        item, claim = holder(desk, command)
+        facts = {"id": item.id, "expires_at": claim.deadline}
+    reply: dict[str, Any] = {"id": facts["id"], "expires_at": facts["expires_at"], "fenced": fenced_by(command)}
     if desk.tables.paused_hard:
         reply["stop"] = True
     if desk.watch is not None:
@@ -111,7 +114,7 @@ def cancelled(desk: Desk, command: Cancel, facts: Any) -> dict[str, Any]:
     if command.id is not None:
         return ended(desk, command, facts)
     number = facts["touched"] if facts else 0
-    return {"cancelled": number, "more": number >= desk.policy.batch_size}
+    return {"cancelled": number, "more": 0 < number >= desk.policy.batch_size}
 
 
 def of_agent(desk: Desk, command: Any, _: Any) -> dict[str, Any]:
@@ -123,12 +126,12 @@ def of_agent(desk: Desk, command: Any, _: Any) -> dict[str, Any]:
 
 
 def evicted(_: Desk, command: Evict, facts: Any) -> dict[str, Any]:
-    """Of ``evict``: how many items went back."""
-    return {"agent": command.agent, "returned": facts.get("touched", 0) if facts else 0}
+    """Of ``evict``; with ``more`` it is to be asked again."""
+    return {"agent": command.agent, "returned": facts.get("touched", 0), "more": not facts.get("forgotten", False)}
 
 
 def of_queue(desk: Desk, command: QueueSet, _: Any) -> dict[str, Any]:
-    """Of ``queue_set``; a queue without items and settings is told of as well."""
+    """Of ``queue_set``."""
     return looking.queue_view(desk.tables.queues.get(command.queue) or Queue(command.queue))
 
 

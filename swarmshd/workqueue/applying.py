@@ -1,14 +1,15 @@
-"""What each event does to the state: one function for each.
+"""What each event does to the tables: one function an event, and the table of them.
 
-Applying a fact cannot fail and decides nothing. A function changes the tables, and through them tells the
-listener; whoever applies has set the moment and who it was.
+An effect depends on the event and on the tables as the events before it made them, and on nothing else; the
+round's time goes only where it says when something happened. So a journal means the same whenever it is read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from swarmshd import events as e
+from swarmshd.protocol import DEPENDANTS_MAX
 from swarmshd.workqueue.records import (
     BURIED,
     CANCELLED,
@@ -16,20 +17,28 @@ from swarmshd.workqueue.records import (
     DONE,
     READY,
     SCHEDULED,
+    Agent,
     Claim,
     Item,
-    Queue,
     watch_key,
 )
 
 if TYPE_CHECKING:
     from swarmshd.workqueue.tables import Tables
 
+# -- the daemon itself -----------------------------------------------------------------------------------
+
 
 def _epoch_started(t: "Tables", event: e.EpochStarted) -> None:
+    """With another boot of the host, no process of before lives."""
+    if t.boot and event.boot != t.boot:
+        t.boot_fence = t.next_fence
+        for watch in list(t.watchers):
+            _let_go(t, watch, died=True)
     t.epoch = event.epoch
     t.boot = event.boot
-    _blocks_reserved(t, e.BlocksReserved(*event[2:]))
+    t.calm_at = t.time
+    t.ids_end, t.fences_end, t.positions_end = event[2:]
 
 
 def _epoch_ended(t: "Tables", event: e.EpochEnded) -> None:
@@ -41,6 +50,7 @@ def _blocks_reserved(t: "Tables", event: e.BlocksReserved) -> None:
 
 
 def _clock_shifted(t: "Tables", event: e.ClockShifted) -> None:
+    t.calm_at = t.time
     for agent in t.agents.values():
         agent.seen += event.gap
         for item in agent.holds.values():
@@ -51,7 +61,10 @@ def _clock_shifted(t: "Tables", event: e.ClockShifted) -> None:
             if claim.runtime_until is not None:
                 claim.runtime_until += event.gap
     if t.listener is not None:
-        t.listener.everything_moved()
+        t.listener.everything_moved(event.gap)
+
+
+# -- items that come and go ------------------------------------------------------------------------------
 
 
 def _item_submitted(t: "Tables", event: e.ItemSubmitted) -> None:
@@ -65,9 +78,6 @@ def _item_submitted(t: "Tables", event: e.ItemSubmitted) -> None:
         item.team = intern(team)
     if require:
         item.require = tuple(map(intern, require))
-    if options is not None:
-        item.options = options
-        t.index_options(item, options)
     if after:
         item.after = tuple(after)
     item.due_at = due_at
@@ -76,10 +86,19 @@ def _item_submitted(t: "Tables", event: e.ItemSubmitted) -> None:
         for waited in item.waits:
             _depend(t, waited, number)
     else:
-        item.state = SCHEDULED if due_at is not None and due_at > t.time else READY
+        item.state = READY if due_at is None else SCHEDULED
+    if options is not None:
+        item.options = options
+        t.index_options(item, options)
     if number >= t.next_id:
         t.next_id = number + 1
-    _insert(t, item)
+    t.items[number] = item
+    t.order.append(number)
+    t.open[number] = item
+    queue.items[item.state][number] = item
+    t.bytes += item.size()
+    if t.listener is not None:
+        t.listener.item_moved(item, None)
 
 
 def _depend(t: "Tables", waited: int, number: int) -> None:
@@ -87,48 +106,72 @@ def _depend(t: "Tables", waited: int, number: int) -> None:
     target = t.items[waited]
     if target.dependants is None:
         target.dependants = []
+    elif len(target.dependants) >= DEPENDANTS_MAX:
+        target.dependants = [each for each in target.dependants if each in t.items and waits_for(t.items[each], waited)]
     target.dependants.append(number)
 
 
-def _insert(t: "Tables", item: Item) -> None:
-    number = item.id
-    t.items[number] = item
-    t.order.append(number)
-    t.open[number] = item
-    item.queue.items[item.state][number] = item
-    t.bytes += item.size()
-    if t.listener is not None:
-        t.listener.item_moved(item, None)
+def waits_for(item: Item, number: int) -> bool:
+    """Whether the item is held back by that one."""
+    return item.waits is not None and number in item.waits
+
+
+def _item_found(t: "Tables", event: e.ItemFound) -> None:
+    """Nothing: only the reply is kept."""
+
+
+def _items_forgotten(t: "Tables", event: e.ItemsForgotten) -> None:
+    for number in event.ids:
+        item = t.items.pop(number)
+        del item.queue.items[item.state][number]
+        size = item.size()
+        t.bytes -= size
+        t.ended_bytes -= size
+        if t.ended[0] == number:
+            t.ended.popleft()
+        else:
+            t.ended.remove(number)
+        name = item.option("group")
+        if name is not None:
+            group = t.groups[name]
+            del group.ended[number]
+            if not len(group):
+                del t.groups[name]
+        ref = item.option("ref")
+        if ref is not None:
+            del t.refs[ref]
+        t.drop_queue(item.queue)
+    if len(t.order) > 2 * len(t.items) + 1000:
+        t.order = [number for number in t.order if number in t.items]
+
+
+# -- claims ----------------------------------------------------------------------------------------------
 
 
 def _item_claimed(t: "Tables", event: e.ItemClaimed) -> None:
-    item = t.items[event.id]
+    number, name, fence, secret, expires_at, lease, runtime_until, watched = event
+    item = t.items[number]
     resumed = item.claim is not None
     t.end_claim(item)
-    agent = t.agent(event.agent, t.uid)
-    agent.seen = t.time
-    watch = watch_key(event.watch)
-    item.claim = Claim(
-        agent,
-        t.uid or 0,
-        event.fence,
-        event.secret,
-        t.time,
-        event.expires_at,
-        event.lease,
-        event.runtime_until,
-        watch,
-    )
-    agent.holds[item.id] = item
+    agent = t.agent(name, t.uid)
+    _heard(t, agent)
+    watch = watch_key(watched)
+    item.claim = Claim(agent, t.uid or 0, fence, secret, t.time, expires_at, lease, runtime_until, watch)
+    agent.holds[number] = item
     if watch is not None:
-        t.watched.setdefault(watch, {})[item.id] = None
-    if event.fence >= t.next_fence:
-        t.next_fence = event.fence + 1
+        t.watched.setdefault(watch, {})[number] = None
+    if fence >= t.next_fence:
+        t.next_fence = fence + 1
     if resumed:  # by the same agent: the former token is stale now, but it is the same attempt
         _deadline(t, item)
     else:
         item.claims += 1
         t.move(item, "claim", CLAIMED)
+
+
+def _heard(t: "Tables", agent: Agent) -> None:
+    agent.seen = t.time
+    agent.died = None
 
 
 def _deadline(t: "Tables", item: Item) -> None:
@@ -140,8 +183,9 @@ def _renew(t: "Tables", item: Item, expires_at: int) -> None:
     claim = item.claim
     assert claim is not None
     claim.until = expires_at
-    claim.seen = claim.agent.seen = t.time
+    claim.seen = t.time
     claim.stalled = False
+    _heard(t, claim.agent)
     _deadline(t, item)
 
 
@@ -152,19 +196,14 @@ def _leases_renewed(t: "Tables", event: e.LeasesRenewed) -> None:
 
 def _item_progressed(t: "Tables", event: e.ItemProgressed) -> None:
     item = t.items[event.id]
-    t.note(item, percent=event.percent, status=event.status, message=event.message, checkpoint=event.checkpoint)
+    said = {"percent": event.percent, "status": event.status, "message": event.message, "checkpoint": event.checkpoint}
+    t.note(item, {name: value for name, value in said.items() if value is not None})
     _renew(t, item, event.expires_at)
 
 
 def _item_held(t: "Tables", event: e.ItemHeld) -> None:
     item = t.items[event.id]
-    claim = item.claim
-    assert claim is not None
-    if claim.watch is not None:
-        t.unwatch(item, claim.watch)
-    claim.watch = watch_key(event.watch)
-    if claim.watch is not None:
-        t.watched.setdefault(claim.watch, {})[item.id] = None
+    t.watch_claim(item, watch_key(event.watch))
     _renew(t, item, event.expires_at)
 
 
@@ -180,16 +219,17 @@ def _item_completed(t: "Tables", event: e.ItemCompleted) -> None:
     claim = item.claim
     assert claim is not None
     item.last = (claim.fence, claim.secret)
-    t.note(
-        item,
-        note=event.note,
-        points=event.points,
-        exit_status=event.exit_status,
-        result=event.result,
-        output=event.output,
-        ended_by=claim.agent.name,
-    )
-    claim.agent.seen = t.time
+    outcome = {
+        "note": event.note,
+        "points": event.points,
+        "exit_status": event.exit_status,
+        "result": event.result,
+        "output": event.output,
+        "reason": None,
+        "ended_by": claim.agent.name,
+    }
+    t.note(item, outcome)
+    _heard(t, claim.agent)
     t.end_claim(item)
     t.move(item, "complete", DONE)
     for number in item.dependants or ():
@@ -203,36 +243,54 @@ def _item_completed(t: "Tables", event: e.ItemCompleted) -> None:
 def _unblock(t: "Tables", item: Item) -> None:
     """Nothing holds the item back any more but, perhaps, its time."""
     item.waits = None
-    later = item.due_at is not None and item.due_at > t.time
-    t.move(item, "unblock", SCHEDULED if later else READY)
+    t.note(item, {"blocked": None})
+    t.move(item, "unblock", READY if item.due_at is None else SCHEDULED)
 
 
 def _item_returned(t: "Tables", event: e.ItemReturned) -> None:
     item = t.items[event.id]
     _count(item, event.cause)
-    t.note(item, reason=event.reason, exit_status=event.exit_status, output=event.output)
-    if event.cause == e.RELEASED:
-        assert item.claim is not None
-        item.claim.agent.seen = t.time
+    if event.cause != e.UNDELIVERED:
+        _attempt_ended(t, item, event)
+    if event.cause in (e.RELEASED, e.FAILED) and item.claim is not None and t.uid is not None:
+        _heard(t, item.claim.agent)
     t.end_claim(item)
     item.due_at = event.due_at
     t.move(item, "return", READY if event.due_at is None else SCHEDULED)
 
 
+def _attempt_ended(t: "Tables", item: Item, event: e.ItemReturned | e.ItemBuried) -> None:
+    t.note(item, {"reason": event.reason, "exit_status": event.exit_status, "output": event.output})
+
+
 def _count(item: Item, cause: int | None) -> None:
-    if cause == e.FAILED:
+    """Failures, crashes and releases are counted apart; releases in a row only."""
+    if cause == e.RELEASED:
+        item.releases += 1
+    elif cause == e.FAILED:
         item.failures += 1
+        item.releases = 0
     elif cause == e.CRASHED:
         item.crashes += 1
-    item.releases = item.releases + 1 if cause == e.RELEASED else 0
+        item.releases = 0
 
 
 def _item_buried(t: "Tables", event: e.ItemBuried) -> None:
     item = t.items[event.id]
     _count(item, event.cause)
-    t.note(item, reason=event.reason, exit_status=event.exit_status, output=event.output)
+    if item.claim is None:
+        t.note(item, {"reason": event.reason})
+    else:
+        _attempt_ended(t, item, event)
+        if t.uid is not None:
+            _heard(t, item.claim.agent)
     t.end_claim(item)
+    item.waits = None
+    item.due_at = None
     t.move(item, "bury", BURIED)
+
+
+# -- items that nobody holds -----------------------------------------------------------------------------
 
 
 def _items_due(t: "Tables", event: e.ItemsDue) -> None:
@@ -253,7 +311,7 @@ def _items_unblocked(t: "Tables", event: e.ItemsUnblocked) -> None:
 
 def _items_blocked(t: "Tables", event: e.ItemsBlocked) -> None:
     for number in event.ids:
-        t.note(t.items[number], blocked=event.reason)
+        t.note(t.items[number], {"blocked": event.reason})
 
 
 def _items_kicked(t: "Tables", event: e.ItemsKicked) -> None:
@@ -262,14 +320,13 @@ def _items_kicked(t: "Tables", event: e.ItemsKicked) -> None:
         item.failures = item.crashes = item.releases = 0
         item.waits = None
         item.due_at = None
-        if item.notes is not None:
-            item.notes.pop("blocked", None)
+        t.note(item, {"blocked": None})
         t.move(item, "kick", READY)
 
 
 def _item_cancelled(t: "Tables", event: e.ItemCancelled) -> None:
     item = t.items[event.id]
-    t.note(item, reason=event.reason)
+    t.note(item, {"reason": event.reason})
     if item.claim is not None:
         item.last = (item.claim.fence, item.claim.secret)
     t.end_claim(item)
@@ -281,52 +338,21 @@ def _item_edited(t: "Tables", event: e.ItemEdited) -> None:
     before = state = item.state
     if before in (READY, SCHEDULED):
         state = READY if event.due_at is None else SCHEDULED
-    del item.queue.items[before][item.id]
     former = item.queue
-    item.queue, item.priority, item.due_at, item.state = (
-        t.queue(event.queue),
-        event.priority,
-        event.due_at,
-        state,
-    )
-    item.queue.items[state][item.id] = item
+    queue = t.queue(event.queue)
+    if queue is not former or state != before:
+        del former.items[before][item.id]
+        queue.items[state][item.id] = item
+    item.queue, item.priority, item.due_at, item.state = queue, event.priority, event.due_at, state
     if state != before:
         item.since = t.time
     if t.listener is not None:
         t.listener.item_moved(item, before)
-    _drop_queue(t, former)
+    if queue is not former:
+        t.drop_queue(former)
 
 
-def _items_forgotten(t: "Tables", event: e.ItemsForgotten) -> None:
-    for number in event.ids:
-        item = t.items.pop(number)
-        del item.queue.items[item.state][number]
-        size = item.size()
-        t.bytes -= size
-        t.ended_bytes -= size
-        if t.ended and t.ended[0] == number:
-            t.ended.popleft()
-        else:
-            t.ended.remove(number)
-        group = item.option("group")
-        if group is not None:
-            found = t.groups[group]
-            del found.ids[number]
-            if not found.ids:
-                del t.groups[group]
-        ref = item.option("ref")
-        if ref is not None:
-            del t.refs[ref]
-        _drop_queue(t, item.queue)
-    if len(t.order) > 2 * len(t.items) + 1000:
-        t.order = [number for number in t.order if number in t.items]
-
-
-def _drop_queue(t: "Tables", queue: Queue) -> None:
-    if queue.empty:
-        del t.queues[queue.name]
-        if t.listener is not None:
-            t.listener.offers_changed(queue)
+# -- agents and queues -----------------------------------------------------------------------------------
 
 
 def _agent_registered(t: "Tables", event: e.AgentRegistered) -> None:
@@ -335,24 +361,38 @@ def _agent_registered(t: "Tables", event: e.AgentRegistered) -> None:
     agent.team, agent.capacity, agent.specialization = event.team, event.capacity, event.specialization
     agent.slots, agent.heartbeat = event.slots, event.heartbeat
     agent.labels = tuple(map(intern, event.labels))
-    agent.watch = watch_key(event.watch)
-    agent.seen = t.time
+    t.watch_agent(agent, watch_key(event.watch))
+    _heard(t, agent)
+    _agent_changed(t, agent.name)
+
+
+def _agent_changed(t: "Tables", name: str) -> None:
+    if t.listener is not None:
+        t.listener.agent_changed(name)
 
 
 def _agent_quieted(t: "Tables", event: e.AgentQuieted) -> None:
     t.agents[event.agent].quiet = event.quiet
+    _agent_changed(t, event.agent)
 
 
 def _agents_forgotten(t: "Tables", event: e.AgentsForgotten) -> None:
     for name in event.agents:
-        del t.agents[name]
+        t.watch_agent(t.agents.pop(name), None)
+        _agent_changed(t, name)
 
 
 def _watch_ended(t: "Tables", event: e.WatchEnded) -> None:
-    watch = watch_key(event.watch)
-    for agent in t.agents.values():
-        if agent.watch == watch:
-            agent.watch = None
+    _let_go(t, (event.watch[0], event.watch[1]), died=event.proven)
+
+
+def _let_go(t: "Tables", watch: tuple[int, int], *, died: bool) -> None:
+    """The agents of a process that is gone, or that nobody can watch any more."""
+    for name in list(t.watchers.get(watch, ())):
+        agent = t.agents[name]
+        t.watch_agent(agent, None)
+        if died:
+            agent.died = t.time
 
 
 def _queue_set(t: "Tables", event: e.QueueSet) -> None:
@@ -360,7 +400,7 @@ def _queue_set(t: "Tables", event: e.QueueSet) -> None:
     queue.settings = dict(event.settings)
     if t.listener is not None:
         t.listener.offers_changed(queue)
-    _drop_queue(t, queue)
+    t.drop_queue(queue)
 
 
 def _everything_paused(t: "Tables", event: e.EverythingPaused) -> None:
@@ -370,11 +410,17 @@ def _everything_paused(t: "Tables", event: e.EverythingPaused) -> None:
             t.listener.offers_changed(queue)
 
 
+# -- what is only remembered -----------------------------------------------------------------------------
+
+
 def _keys_forgotten(t: "Tables", event: e.KeysForgotten) -> None:
-    for order, count in zip(t.key_order, event, strict=True):
+    counts: Sequence[int] = event
+    for order, count in zip(t.key_order, counts, strict=True):
         for _ in range(count):
-            _, key = order.popleft()
-            t.keys.pop(key, None)
+            at, key = order.popleft()
+            kept = t.keys.get(key)
+            if kept is not None and kept[2] == at:  # else it was freed, and perhaps used again since
+                del t.keys[key]
 
 
 def _cascade_settled(t: "Tables", event: e.CascadeSettled) -> None:
@@ -382,7 +428,7 @@ def _cascade_settled(t: "Tables", event: e.CascadeSettled) -> None:
         t.cascade.popleft()
 
 
-APPLY: dict[type[Any], Callable[["Tables", Any], None]] = {
+EFFECTS: dict[type[Any], Callable[["Tables", Any], None]] = {
     e.EpochStarted: _epoch_started,
     e.EpochEnded: _epoch_ended,
     e.BlocksReserved: _blocks_reserved,
@@ -403,6 +449,7 @@ APPLY: dict[type[Any], Callable[["Tables", Any], None]] = {
     e.ItemCancelled: _item_cancelled,
     e.ItemEdited: _item_edited,
     e.ItemsForgotten: _items_forgotten,
+    e.ItemFound: _item_found,
     e.AgentRegistered: _agent_registered,
     e.AgentQuieted: _agent_quieted,
     e.AgentsForgotten: _agents_forgotten,
@@ -412,4 +459,4 @@ APPLY: dict[type[Any], Callable[["Tables", Any], None]] = {
     e.KeysForgotten: _keys_forgotten,
     e.CascadeSettled: _cascade_settled,
 }
-"""What each event does to the state."""
+assert set(EFFECTS) == set(e.KINDS.values())

@@ -6,7 +6,7 @@ from swarmshd import events as e
 from swarmshd.commands import Claim, ClaimNew, Refusal, Submit
 from swarmshd.workqueue.desk import Desk, agent_for, find, lease_of, room_for_agent, stall_after
 from swarmshd.workqueue.ready import Filter, Shape
-from swarmshd.workqueue.records import READY, Agent, Item
+from swarmshd.workqueue.records import READY, Agent, Item, Queue
 from swarmshd.workqueue.submitting import submit
 
 CLAIM_BYTES = 1 << 20
@@ -32,33 +32,53 @@ def claim(desk: Desk, command: Claim) -> Iterator[e.Event]:
     refuses before its first event or not at all.
     """
     agent = agent_for(desk, command.agent)
-    given = size = 0
+    _check_watch(desk, command)
     if command.resume and agent is not None:
-        for item in list(agent.holds.values())[: command.count]:
-            yield take_again(desk, item)
-            given += 1
-            size += item.size()
-            if size > CLAIM_BYTES:
-                break
-    if given:
-        return
+        held = _held_before(desk, command, agent)
+        for item in held:
+            yield take_again(desk, command, item)
+        if held:
+            return
     may_claim(desk, agent)
     if command.id is not None:
         yield take(desk, command, _this_one(desk, command, agent), agent)
         return
     shape = desk.ready.shape(filter_of(desk, command))
-    while given < command.count and size <= CLAIM_BYTES:
-        first = desk.ready.first(shape)
-        if first is None:
-            break
+    first = desk.ready.first(shape)
+    if first is None:
+        raise nothing(desk, command, shape)
+    given = size = 0
+    while first is not None:
         yield take(desk, command, first, agent)
         given += 1
         size += first.size()
         agent = desk.tables.agents[command.agent]
-        if agent.full:
+        if given == command.count or agent.full:
             break
-    if not given:
-        raise nothing(desk, command, shape)
+        first = desk.ready.first(shape)
+        if first is not None and size + first.size() > CLAIM_BYTES:
+            break
+
+
+def _held_before(desk: Desk, command: Claim, agent: Agent) -> list[Item]:
+    """What the agent holds and takes again: of its living claims the one that is asked for, or the first."""
+    found: list[Item] = []
+    size = 0
+    wanted = None if command.id is None else find(desk, command.id)
+    for item in agent.holds.values():
+        claim = item.claim
+        if claim is None or claim.deadline <= desk.now or (wanted is not None and item is not wanted):
+            continue
+        size += item.size()
+        if len(found) == command.count or (found and size > CLAIM_BYTES):
+            break
+        found.append(item)
+    return found
+
+
+def _check_watch(desk: Desk, command: Claim | ClaimNew) -> None:
+    if command.watch and desk.watch is None:
+        raise Refusal("bad_request", "claim: watch is set, but no process descriptor came along")
 
 
 def may_claim(desk: Desk, agent: Agent | None) -> None:
@@ -69,7 +89,8 @@ def may_claim(desk: Desk, agent: Agent | None) -> None:
         if agent.quiet:
             raise Refusal("capacity", f"agent {agent.name} is quiet; `swarmctl wake {agent.name}` lets it claim again")
         if agent.full:
-            raise Refusal("capacity", f"agent {agent.name} holds {len(agent.holds)} items, its slots; finish one first")
+            most = "its slots" if agent.slots else "the most that one agent may hold"
+            raise Refusal("capacity", f"agent {agent.name} holds {len(agent.holds)} items, {most}; finish one first")
     if desk.tables.paused is not None:
         raise Refusal("empty", f"everything is paused: {desk.tables.paused}", paused=desk.tables.paused)
 
@@ -77,14 +98,10 @@ def may_claim(desk: Desk, agent: Agent | None) -> None:
 def nothing(desk: Desk, command: Claim, shape: Shape) -> Refusal:
     """Say why there is nothing, and where there is something."""
     wanted = shape.filter[0]
-    paused = {
-        name: queue.settings["paused"]
-        for name in wanted or ()
-        if (queue := desk.tables.queues.get(name)) is not None and "paused" in queue.settings
-    }
-    if paused:
-        name, reason = next(iter(paused.items()))
-        return Refusal("empty", f"queue {name} is paused: {reason}", paused=reason)
+    for name in wanted or ():
+        queue = desk.tables.queues.get(name)
+        if queue is not None and "paused" in queue.settings:
+            return _paused(queue)
     where = "any queue" if wanted is None else ", ".join(wanted)
     facts: dict[str, object] = {}
     text = f"nothing to claim in {where}"
@@ -97,6 +114,11 @@ def nothing(desk: Desk, command: Claim, shape: Shape) -> Refusal:
         elif matching:
             text += f" for this agent and filter ({matching} ready there for others)"
     return Refusal("empty", text, **facts)
+
+
+def _paused(queue: Queue) -> Refusal:
+    reason = queue.settings["paused"]
+    return Refusal("empty", f"queue {queue.name} is paused: {reason}", paused=reason)
 
 
 def _this_one(desk: Desk, command: Claim, agent: Agent | None) -> Item:
@@ -137,11 +159,11 @@ def take(desk: Desk, command: Claim | ClaimNew, item: Item, agent: Agent | None)
     )
 
 
-def take_again(desk: Desk, item: Item) -> e.ItemClaimed:
+def take_again(desk: Desk, command: Claim, item: Item) -> e.ItemClaimed:
     """The same agent takes what it holds under a new token: its former process is fenced off."""
     claim = item.claim
     assert claim is not None
-    claim_watch = desk.watch or claim.agent.watch
+    claim_watch = _watch(desk, command.watch, claim.agent)
     return e.ItemClaimed(
         item.id,
         claim.agent.name,
@@ -157,6 +179,7 @@ def take_again(desk: Desk, item: Item) -> e.ItemClaimed:
 def claim_new(desk: Desk, command: ClaimNew) -> Iterator[e.Event]:
     """Put an item in and hold it, in one step."""
     agent = agent_for(desk, command.agent)
+    _check_watch(desk, command)
     may_claim(desk, agent)
     wish = Submit(
         command.type,
@@ -171,9 +194,11 @@ def claim_new(desk: Desk, command: ClaimNew) -> Iterator[e.Event]:
         max_attempts=command.max_attempts,
         agent=command.agent,
     )
-    (submitted,) = submit(desk, wish)
+    submitted = submit(desk, wish)
     queue = desk.tables.queues.get(command.queue)
     if queue is not None and not queue.offers:
-        raise Refusal("empty", f"queue {queue.name} is paused or at its limit", paused=queue.settings.get("paused", ""))
+        if "paused" in queue.settings:
+            raise _paused(queue)
+        raise Refusal("empty", f"queue {queue.name} is at its limit of claimed items")
     yield submitted
     yield take(desk, command, desk.tables.items[submitted.id], agent)

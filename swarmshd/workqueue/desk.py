@@ -31,8 +31,9 @@ class Desk:
     actor: Actor = ROOT
     watch: tuple[int, int] | None = None
     """The process whose descriptor came with the command."""
+    keyed: bool = False
+    """Whether the command carries an idempotency key, so that its reply is kept."""
     calm_until: int = 0
-    """Leases that end before this moment ended because of a stop or a leap of the clock: nobody's fault."""
 
     def setting(self, item: Item, name: str, default: int) -> int:
         """A setting of the item, else of its queue, else the default."""
@@ -199,6 +200,11 @@ def room_for_agent(desk: Desk) -> None:
         raise Refusal("too_many_kinds", f"there are {desk.policy.agents} agents (AGENTS); evict some")
 
 
+def too_many_kinds() -> Refusal:
+    """There is no room for one more bucket."""
+    return Refusal("too_many_kinds", "too many different queues, types, teams and label sets have items; use fewer")
+
+
 def too_large(what: str, size: int, limit: int) -> Refusal:
     """The refusal of something whose size, in bytes, is above its limit."""
     return Refusal("too_large", f"{what}: {size} bytes; the limit is {limit}", limit=limit, name=what)
@@ -217,6 +223,12 @@ def unblocked_by(desk: Desk, item: Item) -> list[int]:
     """Dependants that wait for this item alone."""
     waiting = desk.tables.items
     return [number for number in item.dependants or () if number in waiting and waiting[number].waits == {item.id}]
+
+
+def due_among(desk: Desk, numbers: Sequence[int]) -> list[e.Event]:
+    """What follows when these are unblocked: those whose time came while they were blocked are ready at once."""
+    due = [number for number in numbers if (desk.tables.items[number].due_at or desk.now + 1) <= desk.now]
+    return [e.ItemsDue(due)] if due else []
 
 
 def is_ended(item: Item) -> bool:

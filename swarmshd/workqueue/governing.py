@@ -1,16 +1,16 @@
 """Agents and queues themselves: register, quiet, wake, evict, pause, resume, and the settings of a queue."""
 
-from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from swarmshd import events as e
 from swarmshd.commands import Evict, Pause, QueueSet, Quiet, Refusal, Register, Resume, Wake
 from swarmshd.workqueue.desk import Desk, agent_for, room_for_agent
-from swarmshd.workqueue.policy import AGENT_IDLE_KEPT
+from swarmshd.workqueue.policy import AGENT_GONE_KEPT, AGENT_IDLE_KEPT
 from swarmshd.workqueue.records import Agent
 
 
-def register(desk: Desk, command: Register) -> Iterator[e.Event]:
+def register(desk: Desk, command: Register) -> list[e.Event]:
     """Make the agent known. A second living process under one name must say that it takes over."""
     agent = agent_for(desk, command.agent)
     if agent is None:
@@ -21,10 +21,19 @@ def register(desk: Desk, command: Register) -> Iterator[e.Event]:
             f"agent {agent.name} is alive as process {agent.watch[0]}; stop it, use another name, or pass --takeover",
             watching=agent.watch[0],
         )
+    if command.watch and desk.watch is None:
+        raise Refusal("bad_request", "register: watch is set, but no process descriptor came along")
+    happened: list[e.Event] = []
     if agent is not None and command.takeover:
-        for item in list(agent.holds.values()):
-            yield e.ItemReturned(item.id, e.TAKEN, None, f"agent {agent.name} was taken over")
-    yield e.AgentRegistered(
+        if len(agent.holds) > desk.policy.batch_size:
+            raise Refusal(
+                "busy",
+                f"agent {agent.name} holds {len(agent.holds)} items; `swarmctl evict {agent.name}` gives them back",
+                limit=desk.policy.batch_size,
+            )
+        reason = f"agent {agent.name} was taken over"
+        happened += [e.ItemReturned(item.id, e.TAKEN, None, reason) for item in agent.holds.values()]
+    registered = e.AgentRegistered(
         command.agent,
         command.team,
         command.capacity,
@@ -34,18 +43,28 @@ def register(desk: Desk, command: Register) -> Iterator[e.Event]:
         command.heartbeat or None,
         desk.watch if command.watch else None,
     )
+    return [*happened, registered]
 
 
 def idle_agents(desk: Desk) -> list[str]:
-    """The agents that nobody misses: never registered, holding nothing, and silent for long or one too many."""
+    """The agents that nobody misses.
+
+    They hold nothing. Those that never registered are silent for long, or one of too many; those that did are
+    one of too many, and their process died or they are silent for a day.
+    """
     crowded = len(desk.tables.agents) > desk.policy.agents // 2
+    silent = desk.now - AGENT_IDLE_KEPT
+    gone = desk.now - AGENT_GONE_KEPT
     return [
         agent.name
         for agent in desk.tables.agents.values()
-        if not agent.registered
-        and not agent.quiet
+        if not agent.quiet
         and not agent.holds
-        and (crowded or agent.seen + AGENT_IDLE_KEPT < desk.now)
+        and (
+            (crowded and (agent.died is not None or agent.seen < gone) and agent.watch is None)
+            if agent.registered
+            else (crowded or agent.seen < silent)
+        )
     ]
 
 
@@ -67,12 +86,15 @@ def wake(desk: Desk, command: Wake) -> list[e.Event]:
 
 
 def evict(desk: Desk, command: Evict) -> list[e.Event]:
-    """Take from the agent all that it holds and forget it."""
+    """Take from the agent all that it holds and forget it; in parts, if it is very much."""
     agent = _known(desk, command.agent)
+    limit = desk.policy.batch_size
+    reason = f"agent {agent.name} was evicted"
     happened: list[e.Event] = [
-        e.ItemReturned(item.id, e.EVICTED, None, f"agent {agent.name} was evicted") for item in agent.holds.values()
+        e.ItemReturned(item.id, e.EVICTED, None, reason) for item in islice(agent.holds.values(), limit)
     ]
-    happened.append(e.AgentsForgotten([agent.name]))
+    if len(agent.holds) <= limit:
+        happened.append(e.AgentsForgotten([agent.name]))
     return happened
 
 

@@ -8,9 +8,11 @@ from swarmshd.commands import Bury, Complete, Fail, Heartbeat, Hold, Progress, R
 from swarmshd.workqueue.desk import (
     Desk,
     check_size,
+    due_among,
     find,
     holder,
     max_attempts,
+    own_or_admin,
     parse_token,
     renewal,
     renewed_until,
@@ -18,7 +20,7 @@ from swarmshd.workqueue.desk import (
     unblocked_by,
 )
 from swarmshd.workqueue.policy import JITTER
-from swarmshd.workqueue.records import DONE, Item
+from swarmshd.workqueue.records import BLOCKED, DONE, READY, SCHEDULED, Item
 
 
 def heartbeat(desk: Desk, command: Heartbeat) -> list[e.Event]:
@@ -92,16 +94,18 @@ def complete(desk: Desk, command: Complete) -> list[e.Event]:
             _same_content(item, command)
             return []
     item, _ = holder(desk, command)
+    ready = unblocked_by(desk, item)
     return [
         e.ItemCompleted(
             item.id,
-            unblocked_by(desk, item),
+            ready,
             command.note,
             command.points,
             command.exit_status,
             command.result,
             command.output,
-        )
+        ),
+        *due_among(desk, ready),
     ]
 
 
@@ -161,9 +165,13 @@ def release(desk: Desk, command: Release) -> list[e.Event]:
 
 
 def bury(desk: Desk, command: Bury) -> list[e.Event]:
-    """Set the item aside for a person."""
-    item, _ = holder(desk, command)
+    """Set an item aside for a person: its holder does, or, while nobody holds it, who submitted it or an admin."""
     _check_output(desk, command.output)
+    item = find(desk, command.id)
+    if command.token is None and item.state in (READY, SCHEDULED, BLOCKED):
+        own_or_admin(desk, item, "bury")
+    else:
+        item, _ = holder(desk, command)
     return [e.ItemBuried(item.id, None, command.reason, command.exit_status, command.output)]
 
 

@@ -4,14 +4,40 @@ Fields that have no value are left out. Payloads and outputs are told by their s
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable
+from heapq import nsmallest
+from itertools import chain, islice
 from typing import Any
 
-from swarmshd.commands import Agents, CountItems, Filter, Get, Held, List, Queues, Refusal, Show
+from swarmshd.commands import (
+    Agents,
+    CountItems,
+    Filter,
+    Get,
+    Held,
+    List,
+    Queues,
+    Reference,
+    Refusal,
+    Show,
+    Wait,
+)
 from swarmshd.protocol import PRIORITIES
 from swarmshd.workqueue.desk import Desk, find, lease_of, max_attempts
-from swarmshd.workqueue.records import CLAIMED, ENDED, OPEN, READY, Agent, Item, Queue
+from swarmshd.workqueue.ready import Bucket
+from swarmshd.workqueue.records import (
+    BURIED,
+    CANCELLED,
+    CLAIMED,
+    DONE,
+    ENDED,
+    OPEN,
+    READY,
+    SETTLED,
+    Agent,
+    Item,
+    Queue,
+)
 
 LOOK_MAX = 5000
 """Items that one ``list`` looks at before it gives what it has and says where to go on."""
@@ -20,6 +46,9 @@ SUSPECT_AFTER = 4
 """Heartbeats that an agent which declared them may miss before it is suspect."""
 
 IDLE_AFTER = 60_000
+
+WAIT_ROWS = 1000
+"""Items that one ``wait`` tells of."""
 
 
 def _present(fields: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +123,7 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
     }
     if item.waits:
         fields["blocked_by"] = sorted(item.waits)
-        fields["blocked_reason"] = item.note("blocked") or options.get("reason")
+        fields["blocked_reason"] = _blocked_reason(desk, item)
     if item.due_at is not None:
         fields["due_at"] = item.due_at
     if item.state == READY:
@@ -112,6 +141,18 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
         }
     fields |= _noted(item)
     return _present(fields)
+
+
+def _blocked_reason(desk: Desk, item: Item) -> str | None:
+    """Why what the item waits for will not come by itself, as things are now."""
+    for number in sorted(item.waits or ()):
+        waited = desk.tables.items.get(number)
+        if waited is None:
+            told: str | None = item.note("blocked") or item.option("reason")
+            return told or f"{number} was forgotten"
+        if waited.state in (BURIED, CANCELLED):
+            return f"{number} is {waited.state}"
+    return None
 
 
 def _noted(item: Item) -> dict[str, Any]:
@@ -142,21 +183,26 @@ def get(desk: Desk, command: Get) -> dict[str, Any]:
     return {"data": data}
 
 
-def _selector(desk: Desk, wanted: Filter) -> Iterator[Item]:
-    """The smallest set that is known to hold every item that the filter can select, by id where it is large."""
+def _known_set(desk: Desk, wanted: Filter) -> list[Item] | None:
+    """Every item that the filter can select, by id, and few others; None if that may be more than are looked at."""
     tables = desk.tables
-    states = wanted.state or (tuple(OPEN | ENDED) if wanted.all else tuple(OPEN))
-    if wanted.agent is not None and set(states) <= {CLAIMED}:
+    states = set(wanted.state or (OPEN | ENDED if wanted.all else OPEN))
+    sets: list[dict[int, Item]] = []
+    if wanted.agent is not None and states <= {CLAIMED}:
         agent = tables.agents.get(wanted.agent)
-        return iter([] if agent is None else sorted(agent.holds.values(), key=_id))
-    if wanted.group is not None:
+        sets = [] if agent is None else [agent.holds]
+    elif wanted.group is not None:
         group = tables.groups.get(wanted.group)
-        return iter([] if group is None else [tables.items[number] for number in group.ids])
-    names = [name for name in wanted.queue if name in tables.queues] if wanted.queue else list(tables.queues)
-    if len(names) <= LOOK_MAX and sum(len(tables.queues[name].items[s]) for name in names for s in states) <= LOOK_MAX:
-        found = [item for name in names for state in states for item in tables.queues[name].items[state].values()]
-        return iter(sorted(found, key=_id))
-    return iter(())
+        if group is not None:
+            sets = [group.open] if states <= OPEN else [group.open, group.ended]
+    else:
+        queues = [tables.queues[name] for name in set(wanted.queue) if name in tables.queues]
+        sets = [
+            queue.items[state] for queue in (queues if wanted.queue else tables.queues.values()) for state in states
+        ]
+    if sum(map(len, sets)) > LOOK_MAX:
+        return None
+    return sorted((item for found in sets for item in found.values()), key=_id)
 
 
 def _id(item: Item) -> int:
@@ -180,14 +226,14 @@ def _agent_of(item: Item) -> str | None:
 
 def list_items(desk: Desk, command: List) -> dict[str, Any]:
     """A page, by id. It may hold fewer items than asked for and still say that there is more."""
-    few = [item for item in _selector(desk, command) if item.id > command.after_id]
-    if few:
-        found = [item for item in few if _matches(item, command)]
+    known = _known_set(desk, command)
+    if known is None:
+        page, last, more = _walk(desk, command)
+    else:
+        found = [item for item in known if item.id > command.after_id and _matches(item, command)]
         page = found[: command.limit]
         more = len(found) > len(page)
-        last: int = page[-1].id if page else command.after_id
-    else:
-        page, last, more = _walk(desk, command)
+        last = page[-1].id if page else command.after_id
     return {"items": [item_view(desk, item) for item in page], "more": more, "after_id": last}
 
 
@@ -197,7 +243,7 @@ def _walk(desk: Desk, command: List) -> tuple[list[Item], int, bool]:
     only_open = not command.all and not any(state in ENDED for state in command.state)
     items = desk.tables.open if only_open else desk.tables.items
     for looked, number in enumerate(desk.tables.after(command.after_id)):
-        if looked >= LOOK_MAX:
+        if looked == LOOK_MAX:
             return page, last, True
         item = items.get(number)
         if item is not None and _matches(item, command):
@@ -209,33 +255,79 @@ def _walk(desk: Desk, command: List) -> tuple[list[Item], int, bool]:
 
 
 def count(desk: Desk, command: CountItems) -> dict[str, Any]:
-    """How many, from the sizes of the sets where the filter allows it."""
-    tables = desk.tables
-    plain = not (command.type or command.team or command.agent or command.group)
-    if plain and command.by in (None, "state", "queue"):
-        states = command.state or (tuple(OPEN | ENDED) if command.all else tuple(OPEN))
-        names = [name for name in command.queue or tables.queues if name in tables.queues]
-        by: Counter[str] = Counter()
-        for name in names:
+    """How many, from the sizes of the sets that are kept where the filter allows it."""
+    states = set(command.state or (OPEN | ENDED if command.all else OPEN))
+    if command.agent is None and command.group is None and command.by in (None, "state", "queue"):
+        if not command.type and not command.team:
+            by = _count_queues(desk, command, states)
+        else:
+            by = _count_kinds(desk, command, states & OPEN) + _count_each(desk, command, states & ENDED)
+    elif command.agent is None and command.group is None and command.by in ("type", "team"):
+        by = _count_kinds(desk, command, states & OPEN) + _count_each(desk, command, states & ENDED)
+    else:
+        by = _count_each(desk, command, states)
+    return (
+        {"count": by.total()} if command.by is None else {"by": {key: number for key, number in by.items() if number}}
+    )
+
+
+def _count_queues(desk: Desk, command: CountItems, states: set[str]) -> Counter[str]:
+    """By state or queue: the queues know."""
+    queues = desk.tables.queues
+    by: Counter[str] = Counter()
+    for name in set(command.queue or queues):
+        if name in queues:
             for state in states:
-                by[name if command.by == "queue" else state] += len(tables.queues[name].items[state])
-        found = {key: number for key, number in by.items() if number}
-        return {"count": sum(found.values())} if command.by is None else {"by": found}
-    matching = [item for item in tables.items.values() if _matches(item, command)]
-    if command.by is None:
-        return {"count": len(matching)}
-    by = Counter(str(_value_of(item, command.by)) for item in matching)
-    return {"by": dict(by)}
+                by[name if command.by == "queue" else state] += len(queues[name].items[state])
+    return by
 
 
-def _value_of(item: Item, by: str) -> object:
+def _count_kinds(desk: Desk, command: CountItems, states: set[str]) -> Counter[str]:
+    """Open items by state, queue, type or team: the buckets know."""
+    by: Counter[str] = Counter()
+    for bucket in desk.ready.buckets.values():
+        if (
+            (not command.queue or bucket.queue.name in command.queue)
+            and (not command.type or bucket.type in command.type)
+            and (not command.team or bucket.team in command.team)
+        ):
+            for state in states:
+                by[_value_of(bucket, state, command.by)] += bucket.counts[state]
+    return by
+
+
+def _count_each(desk: Desk, command: CountItems, states: set[str]) -> Counter[str]:
+    """One item after the other, of the smallest sets that hold all that are meant."""
+    tables = desk.tables
+    sets: list[Iterable[Item]]
+    if command.agent is not None and states <= {CLAIMED}:
+        agent = tables.agents.get(command.agent)
+        sets = [] if agent is None else [agent.holds.values()]
+    elif command.group is not None:
+        group = tables.groups.get(command.group)
+        sets = [] if group is None else [group.open.values(), group.ended.values()]
+    else:
+        queues = [tables.queues[name] for name in set(command.queue or tables.queues) if name in tables.queues]
+        sets = [queue.items[state].values() for queue in queues for state in states]
+    by: Counter[str] = Counter()
+    for found in sets:
+        for item in found:
+            if item.state in states and _matches(item, command):
+                by[_value_of(item, item.state, command.by)] += 1
+    return by
+
+
+def _value_of(item: Item | Bucket, state: str, by: str | None) -> str:
+    if by is None or by == "state":
+        return state
     if by == "queue":
         return item.queue.name
-    if by == "agent":
-        return _agent_of(item) or "-"
-    if by == "group":
-        return item.option("group", "-")
-    return getattr(item, by) or "-"
+    if by == "type":
+        return item.type
+    if by == "team":
+        return item.team or "-"
+    assert isinstance(item, Item)
+    return str((_agent_of(item) if by == "agent" else item.option("group")) or "-")
 
 
 def held(desk: Desk, command: Held) -> dict[str, Any]:
@@ -254,6 +346,8 @@ def agent_view(desk: Desk, agent: Agent) -> dict[str, Any]:
     silent = desk.now - agent.seen
     if agent.quiet:
         state = "quiet"
+    elif agent.died is not None and agent.seen <= agent.died:
+        state = "gone"
     elif agent.heartbeat and silent > SUSPECT_AFTER * agent.heartbeat:
         state = "suspect"
     elif agent.holds or silent < IDLE_AFTER:
@@ -308,3 +402,63 @@ def queues(desk: Desk, command: Queues) -> dict[str, Any]:
     if queue is None:
         raise Refusal("not_found", f"there is no queue {command.queue}")
     return {"queues": [queue_view(queue)]}
+
+
+# -- what became of items --------------------------------------------------------------------------------
+
+
+def waited(desk: Desk, command: Wait) -> list[Item]:
+    """The items that ``wait`` names, each once.
+
+    Raises:
+        Refusal: ``not_found``, with fact ``ids``: those that were never there or are forgotten.
+    """
+    found: dict[int, Item] = {}
+    missing: list[Reference] = []
+    for reference in command.ids:
+        try:
+            item = find(desk, reference)
+        except Refusal:
+            missing.append(reference)
+        else:
+            found[item.id] = item
+    if missing:
+        raise Refusal("not_found", f"there is no item {missing[0]} (forgotten, or never there)", ids=missing)
+    return list(found.values())
+
+
+def outcome(desk: Desk, command: Wait, *, rows: bool = True) -> dict[str, Any]:
+    """What became of the items, failures first; without ``rows`` only whether the waiting is over, which is cheap.
+
+    Raises:
+        Refusal: ``timeout`` with the same facts while it is not over; ``not_found``.
+    """
+    if command.group is not None:
+        group = desk.tables.groups.get(command.group)
+        if group is None:
+            raise Refusal("not_found", f"there is no group {command.group}")
+        total, pending = len(group), group.pending
+        items: Iterable[Item] = chain(group.open.values(), group.ended.values())
+    else:
+        items = waited(desk, command)
+        total, pending = len(items), sum(item.state not in SETTLED for item in items)
+    facts: dict[str, Any] = {"total": total, "pending": pending}
+    if rows:
+        rest = (item for item in items if item.state in SETTLED)
+        facts["ended"] = [_outcome_of(item) for item in nsmallest(WAIT_ROWS, rest, key=_failures_first)]
+    if pending == 0 or (command.any and pending < total):
+        return facts
+    raise Refusal("timeout", f"{pending} of {total} items have not come to rest", **facts)
+
+
+def _failures_first(item: Item) -> tuple[bool, int]:
+    return item.state == DONE, item.id
+
+
+def _outcome_of(item: Item) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": item.id, "state": item.state}
+    for name in ("exit_status", "reason"):
+        value = item.note(name)
+        if value is not None:
+            row[name] = value
+    return row

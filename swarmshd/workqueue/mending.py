@@ -1,10 +1,11 @@
 """What people do to items that they do not hold: kick, cancel, edit."""
 
+from collections.abc import Iterable
 from itertools import islice
 
 from swarmshd import events as e
 from swarmshd.commands import Cancel, Edit, Kick, Refusal
-from swarmshd.workqueue.desk import Desk, find, is_ended, own_or_admin, queue_setting
+from swarmshd.workqueue.desk import Desk, find, is_ended, own_or_admin, queue_setting, too_many_kinds
 from swarmshd.workqueue.records import BLOCKED, BURIED, CLAIMED, Item
 
 
@@ -21,15 +22,15 @@ def kick(desk: Desk, command: Kick) -> list[e.Event]:
     return [e.ItemsKicked(found)] if found else []
 
 
-def _kickable(desk: Desk, command: Kick) -> list[Item]:
+def _kickable(desk: Desk, command: Kick) -> Iterable[Item]:
     tables = desk.tables
     if command.queue is not None:
         queue = tables.queues.get(command.queue)
-        return [] if queue is None else list(queue.items[BURIED].values())
+        return () if queue is None else queue.items[BURIED].values()
     group = tables.groups.get(command.group or "")
     if group is None:
         raise Refusal("not_found", f"there is no group {command.group}")
-    return [tables.items[number] for number in group.ids if tables.items[number].state == BURIED]
+    return (item for item in group.open.values() if item.state == BURIED)
 
 
 def _may(desk: Desk, item: Item) -> bool:
@@ -56,8 +57,7 @@ def cancel(desk: Desk, command: Cancel) -> list[e.Event]:
     group = tables.groups.get(command.group or "")
     if group is None:
         raise Refusal("not_found", f"there is no group {command.group}")
-    found = (tables.items[number] for number in group.ids)
-    mine = (item for item in found if not is_ended(item) and _may(desk, item))
+    mine = (item for item in group.open.values() if _may(desk, item))
     return [e.ItemCancelled(item.id, command.reason) for item in islice(mine, desk.policy.batch_size)]
 
 
@@ -67,9 +67,11 @@ def edit(desk: Desk, command: Edit) -> list[e.Event]:
     own_or_admin(desk, item, "edit")
     if item.state == CLAIMED or is_ended(item):
         raise Refusal("bad_state", f"edit {item.id}: it is {item.state}", state=item.state)
+    if item.state == BURIED and command.delay is not None:
+        raise Refusal("bad_state", f"edit {item.id}: it is buried, a delay would do nothing; kick it", state=item.state)
     queue = item.queue.name if command.queue is None else command.queue
     if queue != item.queue.name:
-        _check_queue(desk, queue)
+        _check_queue(desk, item, queue)
     due_at = item.due_at
     if command.delay is not None:
         due_at = desk.now + command.delay if command.delay else None
@@ -79,7 +81,7 @@ def edit(desk: Desk, command: Edit) -> list[e.Event]:
     return [e.ItemEdited(item.id, priority, queue, due_at)]
 
 
-def _check_queue(desk: Desk, name: str) -> None:
+def _check_queue(desk: Desk, item: Item, name: str) -> None:
     tables, policy = desk.tables, desk.policy
     queue = tables.queues.get(name)
     if queue is None and len(tables.queues) >= policy.queues:
@@ -89,3 +91,5 @@ def _check_queue(desk: Desk, name: str) -> None:
     length = queue_setting(queue, "max_length", policy.queue_max_length)
     if queue is not None and queue.open >= length:
         raise Refusal("queue_full", f"queue {name} holds {length} items, its maximum", limit=length)
+    if not desk.ready.room_for((name, item.type, item.team, item.require)):
+        raise too_many_kinds()

@@ -48,3 +48,6 @@ KEY_MINTED_KEPT = 15 * 60_000
 
 AGENT_IDLE_KEPT = 3_600_000
 """How long an agent that never registered is remembered after its last operation."""
+
+AGENT_GONE_KEPT = 24 * 3_600_000
+"""How long a registered agent that says nothing keeps its place when there are many."""

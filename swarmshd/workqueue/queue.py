@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from swarmshd import events as e
-from swarmshd.commands import READS, Actor, Refusal, Request, SubmitAll, Wait
+from swarmshd.commands import READS, Actor, Cancel, Claim, Evict, Heartbeat, Refusal, Register, Request, SubmitAll
 from swarmshd.workqueue import answers, claiming, governing, holding, looking, mending, submitting, timers
 from swarmshd.workqueue.deadlines import Deadlines
-from swarmshd.workqueue.desk import Desk, find
+from swarmshd.workqueue.desk import Desk
 from swarmshd.workqueue.mint import Mint
 from swarmshd.workqueue.policy import KEY_CHOSEN_KEPT, KEY_MINTED_KEPT, Policy
 from swarmshd.workqueue.ready import ReadyIndex
-from swarmshd.workqueue.records import CLAIMED, DONE, READY, SCHEDULED, SETTLED, Item, Queue
+from swarmshd.workqueue.records import BURIED, CLAIMED, READY, SCHEDULED, SETTLED, Item, Queue
 from swarmshd.workqueue.tables import Tables
 from swarmshd.workqueue.waiting import Waiter, Waiters
 
@@ -23,19 +23,18 @@ Rule = Callable[[Desk, Any], Iterable[e.Event]]
 Answer = Callable[[Desk, Any, Any], dict[str, Any]]
 Watch = tuple[int, int]
 
-WAIT_ROWS = 1000
 WAITED_MAX = 1_000_000
 """Items that may be waited for, counted once for each that waits; a group is none."""
 
 SWEEP_EVERY = 60_000
+"""Milliseconds between looks for agents that nobody misses; when there are many, a second."""
 
-
-def _submit(desk: Desk, command: Any) -> list[e.Event]:
-    return [] if submitting.already_open(desk, command) is not None else submitting.submit(desk, command)
+FORGET_MAX = 10_000
+"""Items, or keys of a kind, that are forgotten at once: as many as one command can bring."""
 
 
 CHANGES: dict[str, tuple[Rule, Answer]] = {
-    "submit": (_submit, answers.submitted),
+    "submit": (submitting.submit_once, answers.submitted),
     "batch": (submitting.submit_all, answers.all_submitted),
     "claim": (claiming.claim, answers.claimed),
     "claim_new": (claiming.claim_new, answers.claimed),
@@ -65,8 +64,10 @@ LOOKS: dict[str, Callable[[Desk, Any], dict[str, Any]]] = {
     "held": looking.held,
     "agents": looking.agents,
     "queues": looking.queues,
+    "wait": looking.outcome,
 }
 
+_TIMED = frozenset((SCHEDULED, CLAIMED))
 _NOTHING: list[e.Event] = []
 
 
@@ -86,19 +87,19 @@ class WorkQueue:
         self.tables.listener = self
         for item in self.tables.open.values():
             self.item_moved(item, None)
+        for queue in self.tables.queues.values():
+            for state in (READY, BURIED):  # a snapshot has them by id; they are told of, and kicked, by age
+                queue.items[state] = dict(sorted(queue.items[state].items(), key=_since))
         self.tables.settled.clear()
 
     # -- the listener of the tables ----------------------------------------------------------------------
 
     def item_moved(self, item: Item, before: str | None) -> None:
-        if before == READY:
-            self.ready.remove(item)
-        elif before in (SCHEDULED, CLAIMED):
+        if before in _TIMED:
             self.deadlines.drop(item)
+        self.ready.moved(item, before)
         state = item.state
-        if state == READY:
-            self.ready.add(item)
-        elif state in (SCHEDULED, CLAIMED):
+        if state in _TIMED:
             self.deadlines.set(item)
         if before == CLAIMED and item.queue.settings.get("limit"):
             self.ready.offers_changed(item.queue)
@@ -109,8 +110,15 @@ class WorkQueue:
     def offers_changed(self, queue: Queue) -> None:
         self.ready.offers_changed(queue)
 
-    def everything_moved(self) -> None:
+    def agent_changed(self, name: str) -> None:
+        for waiter in self.waiters.of_agent(name):
+            shape = self.ready.shape(claiming.filter_of(self.desk, waiter.request.command))
+            self.waiters.line_up(waiter, shape)
+            self.ready.woken.add(shape)
+
+    def everything_moved(self, gap: int) -> None:
         self.deadlines.reset()
+        self.waiters.shift(gap)
 
     # -- commands ----------------------------------------------------------------------------------------
 
@@ -131,9 +139,10 @@ class WorkQueue:
         desk.actor, desk.watch = actor, watch
         verb, command = request.verb, request.command
         if verb in READS:
-            return _NOTHING, (self._wait(command) if verb == "wait" else LOOKS[verb](desk, command))
+            return _NOTHING, LOOKS[verb](desk, command)
         rule, answer = CHANGES[verb]
         key = request.key
+        desk.keyed = key is not None
         if key is not None:
             kept = self.tables.keys.get(key[:10])
             if kept is not None and not (verb == "claim" and isinstance(kept[1], dict)):  # those were taken back
@@ -148,13 +157,14 @@ class WorkQueue:
             happened.append(event)
         if not happened:
             return _NOTHING, answer(desk, command, None)
-        facts = tables.facts(happened)
-        if key is not None:
-            tables.remember(key, request.minted, facts)
+        facts = tables.facts(happened) if key is None else tables.conclude(key, request.minted, happened)
         return happened, answer(desk, command, facts)
 
     def take_back(self, claims: Iterable[tuple[int, int]], key: bytes | None, minted: bool) -> list[e.Event]:
-        """Claims (id, fence) that nobody learned of end, counted as nothing; the same request gets others."""
+        """Claims (id, fence) that nobody learned of end, counted as nothing; the same request gets others.
+
+        The events are to be written down as one entry under the key.
+        """
         tables = self.tables
         happened: list[e.Event] = []
         for number, fence in claims:
@@ -163,7 +173,7 @@ class WorkQueue:
                 happened.append(e.ItemReturned(number, e.UNDELIVERED))
         self._apply_all(happened)
         if happened and key is not None:
-            tables.remember(key, minted, tables.facts(happened))
+            tables.conclude(key, minted, happened)
         return happened
 
     def numbers_needed(self, request: Request) -> int:
@@ -171,7 +181,14 @@ class WorkQueue:
         command = request.command
         if isinstance(command, SubmitAll):
             return len(command.submits)
-        return max(getattr(command, "count", 1), 2) if request.verb in ("submit", "claim", "claim_new") else 1
+        if isinstance(command, Claim):
+            return command.count
+        if isinstance(command, Heartbeat):
+            agent = None if command.agent is None else self.tables.agents.get(command.agent)
+            return len(command.ids) if command.ids is not None else 0 if agent is None else len(agent.holds)
+        if isinstance(command, (Cancel, Evict, Register)):
+            return self.desk.policy.batch_size + 1
+        return 2
 
     # -- what happens by itself --------------------------------------------------------------------------
 
@@ -189,10 +206,10 @@ class WorkQueue:
         yield from self.settle()
         if self._housekeeping_due() <= self.desk.now:
             for tidy in (timers.forget, timers.forget_keys):
-                happened = tidy(self.desk, limit)
+                happened = tidy(self.desk, FORGET_MAX)
                 if happened:
                     yield self._apply_all(happened)
-            if self._swept + SWEEP_EVERY <= self.desk.now:
+            if self._sweep_due() <= self.desk.now:
                 self._swept = self.desk.now
                 happened = timers.forget_agents(self.desk)
                 if happened:
@@ -206,14 +223,14 @@ class WorkQueue:
 
     def watch_ended(self, watch: Watch, *, watched: bool = True) -> Iterator[list[e.Event]]:
         """A watched process died; or, not ``watched``, is found to have died while nobody looked."""
-        while watch in self.tables.watched or any(a.watch == watch for a in self.tables.agents.values()):
+        while watch in self.tables.watched or watch in self.tables.watchers:
             cause = e.CRASHED if watched else e.OUTAGE
             yield self._apply_all(timers.watch_ended(self.desk, watch, cause, self.desk.policy.batch_size))
 
     def watches(self) -> set[Watch]:
         """The processes that some claim, waiting claim or agent stands on."""
         found = set(self.tables.watched)
-        found.update(agent.watch for agent in self.tables.agents.values() if agent.watch is not None)
+        found.update(self.tables.watchers)
         found.update(waiter.watch for waiter in self.waiters.all() if waiter.watch is not None)
         return found
 
@@ -222,9 +239,7 @@ class WorkQueue:
         return self._apply_all(timers.watch_unproven(self.desk, watch))
 
     def host_restarted(self) -> Iterator[list[e.Event]]:
-        """All claims are of processes that died with the host."""
-        for agent in self.tables.agents.values():
-            agent.watch = None
+        """Claims from before the host came up are of processes that died with it. Harmless at any start."""
         while happened := timers.host_restarted(self.desk, self.desk.policy.batch_size):
             yield self._apply_all(happened)
 
@@ -241,7 +256,7 @@ class WorkQueue:
 
     def _housekeeping_due(self) -> int:
         tables, policy = self.tables, self.desk.policy
-        due = self._swept + SWEEP_EVERY
+        due = self._sweep_due()
         if tables.ended:
             if len(tables.ended) > policy.retain_done_items or tables.ended_bytes > policy.retain_done_bytes:
                 return 0
@@ -253,6 +268,10 @@ class WorkQueue:
             if order:
                 due = min(due, order[0][0] + kept + 1)
         return due
+
+    def _sweep_due(self) -> int:
+        crowded = len(self.tables.agents) > self.desk.policy.agents // 2
+        return self._swept + (1000 if crowded else SWEEP_EVERY)
 
     # -- those who wait ----------------------------------------------------------------------------------
 
@@ -271,12 +290,12 @@ class WorkQueue:
             raise Refusal("busy", f"{self.desk.policy.waiters_max} requests wait already (WAITERS_MAX)")
         deadline = self.desk.now + waits
         if request.verb == "wait":
-            ids = () if command.group is not None else tuple(find(self.desk, number).id for number in command.ids)
+            ids = () if command.group is not None else tuple(item.id for item in looking.waited(self.desk, command))
             if self.waiters.waited_for + len(ids) > WAITED_MAX:
                 raise Refusal("busy", f"{self.waiters.waited_for} items are waited for already; wait for a group")
             return self.waiters.add_wait(ids, request, actor, deadline, address)
         shape = self.ready.shape(claiming.filter_of(self.desk, command))
-        return self.waiters.add_claim(shape, request, actor, watch, deadline, address, passed_over=code == "capacity")
+        return self.waiters.add_claim(shape, request, actor, watch, deadline, address, aside=code == "capacity")
 
     def serve_waiting(self) -> Iterator[tuple[Waiter, list[e.Event], Any]]:
         """Serve the claims that wait, fairly, and the waits whose items came to rest.
@@ -289,26 +308,21 @@ class WorkQueue:
             self.tables.settled.clear()
 
     def _serve_claims(self) -> Iterator[tuple[Waiter, list[e.Event], Any]]:
-        waiters, ready = self.waiters, self.ready
-        if waiters.passed_over:
-            ready.woken |= waiters.passed_over
-            waiters.passed_over = set()
-        while ready.woken:
-            spent: set[Any] = set()
-            for waiter in waiters.claims(ready):
-                if waiter.shape in spent:
-                    continue
+        while self.ready.woken:
+            lines = self.waiters.fairly(self.ready.woken)
+            self.ready.woken = set()
+            for waiter in lines:
                 try:
                     happened, result = self.execute(waiter.request, waiter.actor, waiter.watch)
                 except Refusal as refusal:
                     if refusal.code == "empty":
-                        spent.add(waiter.shape)
+                        lines.dismiss()
                         continue
-                    if refusal.code == "capacity" and waiter.shape is not None:
-                        waiters.passed_over.add(waiter.shape)
+                    if refusal.code == "capacity":
+                        waiter.aside = True
                         continue
                     happened, result = _NOTHING, refusal
-                waiters.remove(waiter)
+                self.waiters.remove(waiter)
                 yield waiter, happened, result
 
     def _serve_waits(self) -> Iterator[tuple[Waiter, list[e.Event], Any]]:
@@ -318,7 +332,7 @@ class WorkQueue:
         groups = {tables.items[n].option("group") for n in tables.settled if n in tables.items}
         for waiter in self.waiters.touched(tables.settled, groups - {None}):
             try:
-                result: Any = self._wait(waiter.request.command)
+                result: Any = looking.outcome(self.desk, waiter.request.command, rows=False)
             except Refusal as refusal:
                 if refusal.code == "timeout":
                     waiter.pending = {
@@ -326,6 +340,8 @@ class WorkQueue:
                     }
                     continue
                 result = refusal
+            else:
+                result = looking.outcome(self.desk, waiter.request.command)
             self.waiters.remove(waiter)
             yield waiter, _NOTHING, result
 
@@ -339,9 +355,11 @@ class WorkQueue:
                 yield waiter, self._still_nothing(waiter)
             else:
                 try:
-                    self._wait(command)
+                    looking.outcome(desk, command)
                 except Refusal as refusal:
                     yield waiter, refusal
+                else:
+                    raise AssertionError("a wait that is over was not served")
 
     def _still_nothing(self, waiter: Waiter) -> Refusal:
         command = waiter.request.command
@@ -352,39 +370,6 @@ class WorkQueue:
         assert waiter.shape is not None
         return claiming.nothing(self.desk, command, waiter.shape)
 
-    def _wait(self, command: Wait) -> dict[str, Any]:
-        """The outcome of the items, or the refusal ``timeout`` with what is known so far."""
-        tables, desk = self.tables, self.desk
-        if command.group is not None:
-            group = tables.groups.get(command.group)
-            if group is None:
-                raise Refusal("not_found", f"there is no group {command.group}")
-            total, pending = len(group.ids), group.pending
-            if pending and not command.any:
-                raise Refusal(
-                    "timeout", f"{pending} of {total} items are not done", total=total, pending=pending, ended=[]
-                )
-            items: list[Item] = [tables.items[number] for number in group.ids]
-        else:
-            items = [find(desk, number) for number in command.ids]
-            total = len(items)
-        rest = [item for item in items if item.state in SETTLED]
-        pending = total - len(rest)
-        rest.sort(key=_failures_first)
-        facts = {"total": total, "pending": pending, "ended": [_ended_row(item) for item in rest[:WAIT_ROWS]]}
-        if pending and not (command.any and rest):
-            raise Refusal("timeout", f"{pending} of {total} items are not done", **facts)
-        return facts
 
-
-def _failures_first(item: Item) -> tuple[bool, int]:
-    return item.state == DONE, item.id
-
-
-def _ended_row(item: Item) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": item.id, "state": item.state}
-    for name in ("exit_status", "reason"):
-        value = item.note(name)
-        if value is not None and item.state != DONE:
-            row[name] = value
-    return row
+def _since(row: tuple[int, Item]) -> int:
+    return row[1].since

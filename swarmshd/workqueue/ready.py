@@ -1,9 +1,9 @@
 """Which ready item is next for a claim, without looking through them.
 
-Ready items lie in buckets, one for each (queue, type, team, required labels); within a bucket a heap orders
-them by priority, then id. A claim asks with a filter: queues, types, teams, and the labels that its agent
-has. Each distinct filter is a *shape*, and a shape keeps a heap of the buckets that it may take from, ordered
-by the bucket's first item. So a claim looks at the head of one heap, not at items and not at buckets.
+Open items lie in buckets, one for each (queue, type, team, required labels); within a bucket a heap orders
+those that are ready by priority, then id. A claim asks with a filter: queues, types, teams, and the labels that
+its agent has. Each distinct filter is a *shape*, and a shape keeps a heap of the buckets that it may take from,
+ordered by the bucket's first item. So a claim looks at the head of one heap, not at items and not at buckets.
 
 Heaps are corrected lazily. A bucket's heap may hold entries of items that have left; they are dropped when
 they come to the top. A shape's heap may hold a bucket under a key that is no longer its first; it is put back
@@ -15,13 +15,17 @@ get them back when the queue offers again.
 """
 
 from collections import OrderedDict
+from collections.abc import Collection
 from heapq import heapify, heappop, heappush
 
-from swarmshd.workqueue.records import READY, Item, Queue
+from swarmshd.workqueue.records import BLOCKED, BURIED, CLAIMED, ENDED, READY, SCHEDULED, Item, Queue
 
 BUCKETS_MAX = 10_000
 SHAPES_MAX = 256
 _PRIORITY_SHIFT = 62
+
+Kind = tuple[str, str, str | None, tuple[str, ...]]
+"""Queue, type, team and required labels."""
 
 Filter = tuple[tuple[str, ...] | None, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 """Queues (None: all), types, teams (empty: all), and the agent's labels; each sorted."""
@@ -33,9 +37,9 @@ def rank(item: Item) -> int:
 
 
 class Bucket:
-    """Ready items of one kind."""
+    """Open items of one kind; ``counts`` of them by state."""
 
-    __slots__ = ("heap", "live", "queue", "require", "shapes", "team", "type")
+    __slots__ = ("counts", "heap", "queue", "require", "shapes", "team", "type")
 
     def __init__(self, queue: Queue, kind: str, team: str | None, require: tuple[str, ...]) -> None:
         self.queue = queue
@@ -43,12 +47,16 @@ class Bucket:
         self.team = team
         self.require = require
         self.heap: list[tuple[int, Item]] = []
-        self.live = 0
-        self.shapes: list[Shape] = []
+        self.counts = {READY: 0, CLAIMED: 0, SCHEDULED: 0, BLOCKED: 0, BURIED: 0}
+        self.shapes: dict[Shape, None] = {}
+
+    @property
+    def empty(self) -> bool:
+        return not any(self.counts.values())
 
     def head(self) -> int | None:
         """Rank of the first item that may be claimed, or None."""
-        if not self.live or not self.queue.offers:
+        if not self.counts[READY] or not self.queue.offers:
             return None
         heap = self.heap
         while True:
@@ -58,16 +66,16 @@ class Bucket:
             heappop(heap)
 
     def add(self, item: Item) -> None:
-        """Take in a ready item.
+        """Take in an item that became ready; it is counted already.
 
         Invariant: no shape knows this bucket under a rank worse than the heap's first entry, stale or not. So
         whoever lets go of an empty bucket must find its next item announced: an empty heap starts anew.
         """
-        if not self.live:
+        ready = self.counts[READY]
+        if ready == 1:
             self.heap.clear()
         heappush(self.heap, (rank(item), item))
-        self.live += 1
-        if len(self.heap) > 2 * self.live + 64:
+        if len(self.heap) > 2 * ready + 64:
             kept = {
                 key: held
                 for key, held in self.heap
@@ -99,17 +107,25 @@ class Shape:
             and all(label in labels for label in bucket.require)
         )
 
-    def offer(self, bucket: Bucket, key: int) -> bool:
+    def offer(self, bucket: Bucket, key: int) -> None:
         """Put the bucket where ``key`` belongs, unless it already lies at least as far in front."""
         best = self.best.get(id(bucket))
         if best is not None and best <= key:
-            return False
+            return
         self.best[id(bucket)] = key
         heappush(self.heap, (key, id(bucket), bucket))
         if len(self.heap) > 2 * len(self.best) + 64:
-            self.heap = [entry for entry in self.heap if self.best.get(entry[1]) == entry[0]]
-            heapify(self.heap)
-        return True
+            self._rebuild()
+
+    def forget(self, buckets: Collection[Bucket]) -> None:
+        """These buckets are no more."""
+        for bucket in buckets:
+            self.best.pop(id(bucket), None)
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        self.heap = [entry for entry in self.heap if self.best.get(entry[1]) == entry[0]]
+        heapify(self.heap)
 
     def first(self) -> tuple[int, Bucket] | None:
         """The best bucket with the rank of its first item; the bucket stays in the heap."""
@@ -125,7 +141,8 @@ class Shape:
             heappop(heap)
             del best[number]
             if actual is not None:
-                self.offer(bucket, actual)
+                best[number] = actual
+                heappush(heap, (actual, number, bucket))
         return None
 
 
@@ -133,44 +150,57 @@ class ReadyIndex:
     """All buckets and shapes."""
 
     def __init__(self) -> None:
-        self.buckets: dict[tuple[str, str, str | None, tuple[str, ...]], Bucket] = {}
+        self.buckets: dict[Kind, Bucket] = {}
         self.shapes: OrderedDict[Filter, Shape] = OrderedDict()
         self.woken: set[Shape] = set()
         """Shapes that got something better since the claims that wait were last looked at."""
 
-    def room_for(self, queue: str, kind: str, team: str | None, require: tuple[str, ...]) -> bool:
-        """Whether an item of this kind may be submitted: it fits a bucket, or one more is allowed."""
-        if (queue, kind, team, require) in self.buckets or len(self.buckets) < BUCKETS_MAX:
+    def room_for(self, kind: Kind, drafted: Collection[Kind] = ()) -> bool:
+        """Whether there may be an item of this kind, besides those drafted."""
+        if kind in self.buckets or kind in drafted or len(self.buckets) + len(drafted) < BUCKETS_MAX:
             return True
         self.prune()
-        return len(self.buckets) < BUCKETS_MAX
+        return len(self.buckets) + len(drafted) < BUCKETS_MAX
 
     def prune(self) -> None:
         """Forget buckets without items."""
-        for key, bucket in list(self.buckets.items()):
-            if not bucket.live:
-                del self.buckets[key]
-                bucket.queue.buckets.remove(bucket)
+        gone = [kind for kind, bucket in self.buckets.items() if bucket.empty]
+        dropped = [self.buckets.pop(kind) for kind in gone]
+        for bucket in dropped:
+            del bucket.queue.buckets[bucket]
+        if dropped:
+            for shape in self.shapes.values():
+                shape.forget(dropped)
+
+    def moved(self, item: Item, before: str | None) -> None:
+        """The item is new, or left the state ``before``, or changed its place."""
+        bucket: Bucket | None = item.bucket
+        state = item.state
+        if bucket is not None:
+            assert before is not None
+            bucket.counts[before] -= 1
+        if state in ENDED:
+            item.bucket = None
+            return
+        if bucket is None or bucket.queue is not item.queue:
+            item.bucket = bucket = self._bucket(item)
+        bucket.counts[state] += 1
+        if state == READY:
+            bucket.add(item)
+            if bucket.heap[0][1] is item and item.queue.offers:
+                self._announce(bucket, rank(item))
+
+    def _bucket(self, item: Item) -> Bucket:
+        queue = item.queue
+        kind = (queue.name, item.type, item.team, item.require)
+        bucket = self.buckets.get(kind)
+        if bucket is None or bucket.queue is not queue:
+            if bucket is not None:  # of a queue of that name that was forgotten
                 for shape in bucket.shapes:
                     shape.best.pop(id(bucket), None)
-                    shape.heap = [entry for entry in shape.heap if entry[2] is not bucket]
-                    heapify(shape.heap)
-
-    def add(self, item: Item) -> None:
-        """The item became ready."""
-        key = (item.queue.name, item.type, item.team, item.require)
-        bucket = self.buckets.get(key)
-        if bucket is None or bucket.queue is not item.queue:
-            bucket = self._new_bucket(key, item.queue)
-        item.bucket = bucket
-        bucket.add(item)
-        if bucket.heap[0][1] is item and item.queue.offers:
-            self._announce(bucket, rank(item))
-
-    def _new_bucket(self, key: tuple[str, str, str | None, tuple[str, ...]], queue: Queue) -> Bucket:
-        bucket = self.buckets[key] = Bucket(queue, *key[1:])
-        queue.buckets.append(bucket)
-        bucket.shapes = [shape for shape in self.shapes.values() if shape.matches(bucket)]
+            bucket = self.buckets[kind] = Bucket(queue, *kind[1:])
+            queue.buckets[bucket] = None
+            bucket.shapes = {shape: None for shape in self.shapes.values() if shape.matches(bucket)}
         return bucket
 
     def _announce(self, bucket: Bucket, key: int) -> None:
@@ -178,12 +208,6 @@ class ReadyIndex:
             shape.offer(bucket, key)
             if shape.waiting:
                 self.woken.add(shape)
-
-    def remove(self, item: Item) -> None:
-        """The item is ready no more; its entry goes when it comes to the top."""
-        if item.bucket is not None:
-            item.bucket.live -= 1
-            item.bucket = None
 
     def offers_changed(self, queue: Queue) -> None:
         """Claims are allowed in the queue again (or no longer, which the heads tell by themselves)."""
@@ -205,7 +229,7 @@ class ReadyIndex:
         self.shapes[wanted] = shape
         for bucket in self.buckets.values():
             if shape.matches(bucket):
-                bucket.shapes.append(shape)
+                bucket.shapes[shape] = None
                 key = bucket.head()
                 if key is not None:
                     shape.offer(bucket, key)
@@ -215,9 +239,9 @@ class ReadyIndex:
         for wanted, shape in self.shapes.items():
             if not shape.waiting:
                 del self.shapes[wanted]
+                self.woken.discard(shape)
                 for bucket in self.buckets.values():
-                    if shape in bucket.shapes:
-                        bucket.shapes.remove(shape)
+                    bucket.shapes.pop(shape, None)
                 return
 
     def first(self, shape: Shape) -> Item | None:

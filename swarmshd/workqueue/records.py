@@ -27,7 +27,7 @@ MOVES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "claim": (frozenset((READY,)), frozenset((CLAIMED,))),
     "complete": (frozenset((CLAIMED,)), frozenset((DONE,))),
     "return": (frozenset((CLAIMED,)), frozenset((READY, SCHEDULED))),
-    "bury": (frozenset((CLAIMED,)), frozenset((BURIED,))),
+    "bury": (frozenset((CLAIMED, READY, SCHEDULED, BLOCKED)), frozenset((BURIED,))),
     "kick": (frozenset((BURIED, BLOCKED)), frozenset((READY,))),
     "edit": (frozenset((READY, SCHEDULED)), frozenset((READY, SCHEDULED))),
     "cancel": (OPEN, frozenset((CANCELLED,))),
@@ -36,6 +36,15 @@ MOVES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 
 ITEM_OVERHEAD = 640
 """Bytes that an item is counted with beyond its texts; measured at 200,000 queued items."""
+
+OPTIONS_OVERHEAD = 320
+"""Bytes that an item with options is counted with beyond their texts."""
+
+AFTER_OVERHEAD = 160
+"""Bytes that an item is counted with for each item that it waits for: id, set, and the way back."""
+
+HOLDS_MAX = 100_000
+"""Most items that one agent may hold."""
 
 _NO_IDS: tuple[int, ...] = ()
 
@@ -164,9 +173,18 @@ class Item:
         size = ITEM_OVERHEAD + len(self.description)
         if self.payload is not None:
             size += len(self.payload)
+        if self.options is not None:
+            size += options_size(self.options)
+        if self.after:
+            size += AFTER_OVERHEAD * len(self.after)
         if self.notes is not None:
             size += sum(len(value) for value in self.notes.values() if isinstance(value, (bytes, str)))
         return size
+
+
+def options_size(options: dict[str, Any]) -> int:
+    """Bytes that an item's options are counted with."""
+    return OPTIONS_OVERHEAD + sum(len(value) for value in options.values() if isinstance(value, str))
 
 
 class Agent:
@@ -174,6 +192,7 @@ class Agent:
 
     __slots__ = (
         "capacity",
+        "died",
         "heartbeat",
         "holds",
         "labels",
@@ -198,6 +217,8 @@ class Agent:
         self.labels: tuple[str, ...] = ()
         self.heartbeat: int | None = None
         self.watch: tuple[int, int] | None = None
+        self.died: int | None = None
+        """When its watched process died, if nothing was heard in its name since."""
         self.quiet = False
         self.registered = False
         self.holds: dict[int, Item] = {}
@@ -207,7 +228,7 @@ class Agent:
     @property
     def full(self) -> bool:
         """Whether its slots allow no further claim."""
-        return bool(self.slots) and len(self.holds) >= (self.slots or 0)
+        return len(self.holds) >= (self.slots or HOLDS_MAX)
 
 
 QUEUE_SETTINGS = ("paused", "closed", "limit", "max_length", "lease", "max_attempts", "crash_cap", "stall_after")
@@ -224,7 +245,7 @@ class Queue:
         self.items: dict[str, dict[int, Item]] = {
             state: {} for state in (SCHEDULED, BLOCKED, READY, CLAIMED, BURIED, DONE, CANCELLED)
         }
-        self.buckets: list[Any] = []
+        self.buckets: dict[Any, None] = {}
         """The ready index's; volatile."""
 
     @property
@@ -249,13 +270,17 @@ class Queue:
 
 
 class Group:
-    """Items that were submitted under one name; ``pending`` of them are not settled yet."""
+    """Items that were submitted under one name, by id; ``pending`` of them are not settled yet."""
 
-    __slots__ = ("ids", "pending")
+    __slots__ = ("ended", "open", "pending")
 
     def __init__(self) -> None:
-        self.ids: dict[int, None] = {}
+        self.open: dict[int, Item] = {}
+        self.ended: dict[int, Item] = {}
         self.pending = 0
+
+    def __len__(self) -> int:
+        return len(self.open) + len(self.ended)
 
 
 def watch_key(watch: Sequence[int] | None) -> tuple[int, int] | None:

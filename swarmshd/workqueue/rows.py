@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
-from swarmshd.workqueue.records import CLAIMED, ENDED, SETTLED, Claim, Item, watch_key
+from swarmshd.workqueue.records import CLAIMED, ENDED, Claim, Item, watch_key
 
 if TYPE_CHECKING:
     from swarmshd.workqueue.tables import Tables
@@ -22,25 +22,26 @@ def rows_of(tables: "Tables") -> Iterator[list[Any]]:
     t = tables
     yield [
         STATE, t.position, t.time, t.epoch, t.boot, t.ids_end, t.fences_end, t.positions_end,
-        t.next_id, t.next_fence, t.paused, t.paused_hard, list(t.cascade),
+        t.next_id, t.next_fence, t.paused, t.paused_hard, list(t.cascade), t.boot_fence, t.calm_at,
     ]  # fmt: skip
     for queue in t.queues.values():
         yield [QUEUE, queue.name, queue.settings]
     for a in t.agents.values():
         yield [
             AGENT, a.name, a.uid, a.team, a.capacity, a.specialization, a.slots, a.labels, a.heartbeat, a.watch,
-            a.quiet, a.registered, a.seen,
+            a.quiet, a.registered, a.seen, a.died,
         ]  # fmt: skip
     for number in t.after(0):
-        yield _item_row(t.items[number])
+        if number in t.items:
+            yield _item_row(t.items[number])
     ended = list(t.ended)
     for start in range(0, len(ended), 1000):
         yield [ENDED_ORDER, ended[start : start + 1000]]
     for minted, order in enumerate(t.key_order):
         for at, key in order:
             kept = t.keys.get(key)
-            if kept is not None:
-                yield [KEY, key, bool(minted), at, *kept]
+            if kept is not None and kept[2] == at:
+                yield [KEY, key, bool(minted), at, kept[0], kept[1]]
 
 
 def _item_row(item: Item) -> list[Any]:
@@ -97,7 +98,7 @@ def _restore_item(tables: "Tables", row: Sequence[Any]) -> None:
         item.last = (last[0], last[1])
     if options is not None:
         item.options = options
-        tables.index_options(item, options, pending=state not in SETTLED, unique=state not in ENDED)
+        tables.index_options(item, options)
     tables.items[number] = item
     tables.order.append(number)
     queue.items[state][number] = item
@@ -128,7 +129,7 @@ def _restore_state(tables: "Tables", row: Sequence[Any]) -> None:
     t = tables
     (
         t.position, t.time, t.epoch, t.boot, t.ids_end, t.fences_end, t.positions_end, t.next_id, t.next_fence,
-        t.paused, t.paused_hard, cascade,
+        t.paused, t.paused_hard, cascade, t.boot_fence, t.calm_at,
     ) = row[1:]  # fmt: skip
     t.cascade.extend(cascade)
 
@@ -138,11 +139,14 @@ def _restore_queue(tables: "Tables", row: Sequence[Any]) -> None:
 
 
 def _restore_agent(tables: "Tables", row: Sequence[Any]) -> None:
-    (name, uid, team, capacity, specialization, slots, labels, heartbeat, watch, quiet, registered, seen) = row[1:]
+    (name, uid, team, capacity, specialization, slots, labels, heartbeat, watch, quiet, registered, seen, died) = row[
+        1:
+    ]
     agent = tables.agent(name, uid)
     agent.team, agent.capacity, agent.specialization, agent.slots = team, capacity, specialization, slots
-    agent.labels, agent.heartbeat, agent.watch = tuple(map(intern, labels)), heartbeat, watch_key(watch)
-    agent.quiet, agent.registered, agent.seen = quiet, registered, seen
+    agent.labels, agent.heartbeat = tuple(map(intern, labels)), heartbeat
+    agent.quiet, agent.registered, agent.seen, agent.died = quiet, registered, seen, died
+    tables.watch_agent(agent, watch_key(watch))
 
 
 def _restore_ended(tables: "Tables", row: Sequence[Any]) -> None:
@@ -151,7 +155,7 @@ def _restore_ended(tables: "Tables", row: Sequence[Any]) -> None:
 
 def _restore_key(tables: "Tables", row: Sequence[Any]) -> None:
     _, key, minted, at, content, facts = row
-    tables.keys[key] = (content, facts)
+    tables.keys[key] = (content, facts, at)
     tables.key_order[minted].append((at, key))
 
 

@@ -7,14 +7,24 @@ from typing import Any
 from swarmshd import events as e
 from swarmshd.commands import MEDIUM, Refusal, Submit, SubmitAll
 from swarmshd.protocol import DEPENDANTS_MAX
-from swarmshd.workqueue.desk import Desk, check_size, find, queue_setting
-from swarmshd.workqueue.records import BURIED, CANCELLED, DONE, ITEM_OVERHEAD
+from swarmshd.workqueue.applying import waits_for
+from swarmshd.workqueue.desk import Desk, check_size, find, queue_setting, too_many_kinds
+from swarmshd.workqueue.ready import Kind
+from swarmshd.workqueue.records import (
+    AFTER_OVERHEAD,
+    BURIED,
+    CANCELLED,
+    DONE,
+    ITEM_OVERHEAD,
+    Item,
+    options_size,
+)
 
 
 class Draft:
     """What earlier lines of the same atomic submission would make so."""
 
-    __slots__ = ("bytes", "dependants", "items", "queued", "refs", "uniques")
+    __slots__ = ("bytes", "dependants", "items", "kinds", "queued", "refs", "uniques")
 
     def __init__(self) -> None:
         self.refs: dict[str, int] = {}
@@ -22,22 +32,30 @@ class Draft:
         self.queued: dict[str, int] = {}
         self.dependants: dict[int, int] = {}
         self.items: set[int] = set()
+        self.kinds: set[Kind] = set()
+        """Those that have no item yet."""
         self.bytes = 0
 
 
-def submit(desk: Desk, command: Submit) -> list[e.Event]:
+_BLANK = Draft()
+"""For a single submit; nothing is ever written on it."""
+
+
+def submit(desk: Desk, command: Submit) -> e.ItemSubmitted:
     """One item."""
-    return [draft_item(desk, command, Draft())]
+    return draft_item(desk, command, _BLANK)
 
 
-def already_open(desk: Desk, command: Submit) -> int | None:
-    """The id of the open item with the same unique key, if the submitter is content with it."""
+def submit_once(desk: Desk, command: Submit) -> list[e.Event]:
+    """One item, unless an open one has its unique key and the submitter is content with that."""
     if command.unique is None:
-        return None
+        return [draft_item(desk, command, _BLANK)]
     number = desk.tables.uniques.get(command.unique)
-    if number is not None and command.unique_strict:
+    if number is None:
+        return [draft_item(desk, command, _BLANK)]
+    if command.unique_strict:
         raise Refusal("duplicate", f"unique key {command.unique}: already open as {number}", id=number)
-    return number
+    return [e.ItemFound(number)] if desk.keyed else []
 
 
 def submit_all(desk: Desk, command: SubmitAll) -> list[e.Event]:
@@ -51,6 +69,7 @@ def submit_all(desk: Desk, command: SubmitAll) -> list[e.Event]:
                 taken = desk.tables.uniques[line.unique]
                 raise Refusal("duplicate", f"unique key {line.unique}: already open as {taken}", id=taken)
             happened.append(draft_item(desk, line, draft))
+            _extend(desk, draft, line, happened[-1])
         except Refusal as refusal:
             raise Refusal(refusal.code, refusal.message, **{**refusal.facts, "line": number}) from None
     return happened
@@ -84,7 +103,7 @@ def in_order(submits: Sequence[Submit]) -> list[int]:
 
 
 def draft_item(desk: Desk, command: Submit, draft: Draft) -> e.ItemSubmitted:
-    """The event that puts the item in, on top of a draft, which it extends.
+    """The event that puts the item in, on top of a draft.
 
     Raises:
         Refusal: for every reason there is not to take it.
@@ -99,18 +118,16 @@ def draft_item(desk: Desk, command: Submit, draft: Draft) -> e.ItemSubmitted:
     if command.unique is not None and command.unique in draft.uniques:
         raise Refusal("duplicate", f"unique key {command.unique} stands twice in this submission")
     require = tuple(sorted(set(command.require))) if command.require else ()
-    if not desk.ready.room_for(command.queue, command.type, command.team, require):
-        raise Refusal("too_many_kinds", "too many different queues, types, teams and label sets have items; use fewer")
+    if not desk.ready.room_for((command.queue, command.type, command.team, require), draft.kinds):
+        raise too_many_kinds()
     after, waits, reason = _dependencies(desk, command, draft) if command.after else ((), (), None)
     due_at: int | None = command.at
     if command.delay:
         due_at = desk.now + command.delay
     if due_at is not None and due_at <= desk.now:
         due_at = None
-    number = desk.mint.id()
-    _extend(draft, command, number, waits)
     return e.ItemSubmitted(
-        number,
+        desk.mint.id(),
         command.queue,
         command.type,
         MEDIUM if command.priority is None else command.priority,
@@ -147,15 +164,19 @@ def _check_room(desk: Desk, command: Submit, draft: Draft) -> None:
         )
 
 
-def _extend(draft: Draft, command: Submit, number: int, waits: Sequence[int]) -> None:
-    draft.items.add(number)
-    draft.queued[command.queue] = draft.queued.get(command.queue, 0) + 1
-    draft.bytes += ITEM_OVERHEAD + len(command.description) + len(command.payload or b"")
+def _extend(desk: Desk, draft: Draft, command: Submit, event: e.ItemSubmitted) -> None:
+    draft.items.add(event.id)
+    draft.queued[event.queue] = draft.queued.get(event.queue, 0) + 1
+    kind = (event.queue, event.type, event.team, tuple(event.require or ()))
+    if kind not in desk.ready.buckets:
+        draft.kinds.add(kind)
+    draft.bytes += ITEM_OVERHEAD + len(event.description) + len(event.payload or b"")
+    draft.bytes += AFTER_OVERHEAD * len(event.after or ()) + (options_size(event.options) if event.options else 0)
     if command.ref is not None:
-        draft.refs[command.ref] = number
+        draft.refs[command.ref] = event.id
     if command.unique is not None:
         draft.uniques.add(command.unique)
-    for waited in waits:
+    for waited in event.waits or ():
         draft.dependants[waited] = draft.dependants.get(waited, 0) + 1
 
 
@@ -182,7 +203,7 @@ def _dependencies(desk: Desk, command: Submit, draft: Draft) -> tuple[tuple[int,
                 continue
             reason = f"{target.id} is {target.state}"
         waits[target.id] = None
-        if len(target.dependants or ()) + draft.dependants.get(target.id, 0) >= DEPENDANTS_MAX:
+        if _dependants(desk, target) + draft.dependants.get(target.id, 0) >= DEPENDANTS_MAX:
             raise Refusal(
                 "too_large", f"after {target.id}: {DEPENDANTS_MAX} items wait for it already", limit=DEPENDANTS_MAX
             )
@@ -190,6 +211,15 @@ def _dependencies(desk: Desk, command: Submit, draft: Draft) -> tuple[tuple[int,
         if number in draft.items and draft.dependants.get(number, 0) >= DEPENDANTS_MAX:
             raise Refusal("too_large", f"more than {DEPENDANTS_MAX} lines wait for one", limit=DEPENDANTS_MAX)
     return tuple(after), tuple(waits), reason
+
+
+def _dependants(desk: Desk, target: Item) -> int:
+    """How many wait for the item; those that do no more are only looked for when it matters."""
+    listed = target.dependants or ()
+    if len(listed) < DEPENDANTS_MAX // 2:
+        return len(listed)
+    items = desk.tables.items
+    return sum(waits_for(items[number], target.id) for number in listed if number in items)
 
 
 def _options(command: Submit, reason: str | None) -> dict[str, Any] | None:

@@ -3,10 +3,11 @@
 The tables are what a snapshot holds and what replaying the journal rebuilds. They know no wishes and no
 rules: an event is a fact, and applying it cannot fail (a fact that does not fit the state is a defect of the
 program or of the journal, and raises). The daemon applies events as it decides them; the fold applies the
-same events with the same code and writes the rows back out.
+same events with the same code and writes the rows back out. What each event does stands in
+:mod:`swarmshd.workqueue.applying`.
 
-A ``listener`` (the ready index and the deadlines of a serving daemon) is told of each move. Without one the
-tables are all there is, which is what the fold wants.
+A ``listener`` (the ready index, the deadlines and the waiting claims of a serving daemon) is told of each move.
+Without one the tables are all there is, which is what the fold wants.
 """
 
 from bisect import bisect_right
@@ -16,17 +17,8 @@ from sys import intern
 from typing import Any, Protocol
 
 from swarmshd import events as e
-from swarmshd.workqueue.applying import APPLY
-from swarmshd.workqueue.records import (
-    DONE,
-    ENDED,
-    MOVES,
-    SETTLED,
-    Agent,
-    Group,
-    Item,
-    Queue,
-)
+from swarmshd.workqueue.applying import EFFECTS
+from swarmshd.workqueue.records import DONE, ENDED, MOVES, SETTLED, Agent, Group, Item, Queue
 from swarmshd.workqueue.rows import restore_row, rows_of
 
 
@@ -42,8 +34,11 @@ class Listener(Protocol):
     def offers_changed(self, queue: Queue) -> None:
         """The queue's items may be claimed now, or may no longer."""
 
-    def everything_moved(self) -> None:
-        """The clock shifted: all deadlines are other ones."""
+    def agent_changed(self, name: str) -> None:
+        """The agent may claim what it might not before, or something else than before."""
+
+    def everything_moved(self, gap: int) -> None:
+        """The clock leapt by ``gap`` milliseconds: all deadlines are other ones."""
 
 
 class Tables:
@@ -62,20 +57,26 @@ class Tables:
         self.uniques: dict[str, int] = {}
         self.watched: dict[tuple[int, int], dict[int, None]] = {}
         """Ids of items that are claimed under each watch."""
+        self.watchers: dict[tuple[int, int], dict[str, None]] = {}
+        """Names of the agents that are registered under each watch."""
         self.ended: deque[int] = deque()
         """Ids in the order in which they ended; forgotten from the left."""
         self.ended_bytes = 0
-        self.keys: dict[bytes, tuple[bytes, Any]] = {}
-        """Idempotency: ten bytes of digest -> six bytes of content, facts of the reply."""
+        self.keys: dict[bytes, tuple[bytes, Any, int]] = {}
+        """Idempotency: ten bytes of digest -> six bytes of content, facts of the reply, and when."""
         self.key_order: tuple[deque[tuple[int, bytes]], deque[tuple[int, bytes]]] = (deque(), deque())
         """(time, digest) of the keys that users chose, and of those that clients minted."""
         self.cascade: deque[int] = deque()
         """Items that were buried or cancelled and whose dependants have not been looked at yet."""
         self.settled: list[int] = []
-        """Ids that came to rest since the reader last emptied this list; volatile."""
+        """Ids that came to rest since the listener last emptied this list; volatile."""
         self.bytes = 0
         self.epoch = 0
         self.boot = ""
+        self.boot_fence = 0
+        """Claims with a smaller fence were made before the host came up."""
+        self.calm_at = 0
+        """When a daemon last started or the clock last leapt; a lease that was not renewed since is nobody's fault."""
         self.ids_end = self.fences_end = self.positions_end = 1
         self.next_id = 1
         self.next_fence = 1
@@ -90,13 +91,8 @@ class Tables:
 
     def apply(self, event: e.Event) -> None:
         """Make the fact true. The caller has set ``time``, ``uid`` and ``pid``."""
-        APPLY[type(event)](self, event)
+        EFFECTS[type(event)](self, event)
         self.position += 1
-
-    def remember(self, key: bytes, minted: bool, facts: Any) -> None:
-        """Keep what a keyed command brought about, so that its repetition gets the same reply."""
-        self.keys[key[:10]] = (key[10:], facts)
-        self.key_order[minted].append((self.time, key[:10]))
 
     def replay(self, batch: e.Batch) -> None:
         """Apply a batch as the journal has it."""
@@ -107,7 +103,21 @@ class Tables:
             for event in entry.events:
                 self.apply(event)
             if entry.key is not None:
-                self.remember(entry.key, entry.minted, self.facts(entry.events))
+                self.conclude(entry.key, entry.minted, entry.events)
+
+    def conclude(self, key: bytes, minted: bool, happened: Sequence[e.Event]) -> Any:
+        """Keep what a keyed command brought about, so that its repetition gets the same reply.
+
+        A claim that could not be delivered is as if it had not been: its key is free again. Returns the facts.
+        """
+        name = key[:10]
+        if type(happened[0]) is e.ItemReturned and happened[0].cause == e.UNDELIVERED:
+            self.keys.pop(name, None)
+            return None
+        facts = self.facts(happened)
+        self.keys[name] = (key[10:], facts, self.time)
+        self.key_order[minted].append((self.time, name))
+        return facts
 
     # -- moving items ----------------------------------------------------------------------------------
 
@@ -127,7 +137,8 @@ class Tables:
             if group is not None:
                 self.groups[group].pending += -1 if state in SETTLED else 1
         if state in SETTLED:
-            self.settled.append(item.id)
+            if self.listener is not None:
+                self.settled.append(item.id)
             if state != DONE and item.dependants:
                 self.cascade.append(item.id)
             if state in ENDED:
@@ -136,40 +147,74 @@ class Tables:
             self.listener.item_moved(item, before)
 
     def _end(self, item: Item) -> None:
-        unique = item.option("unique")
-        if unique is not None:
-            del self.uniques[unique]
+        options = item.options
+        if options is not None:
+            unique = options.get("unique")
+            if unique is not None:
+                del self.uniques[unique]
+            name = options.get("group")
+            if name is not None:
+                group = self.groups[name]
+                del group.open[item.id]
+                group.ended[item.id] = item
         del self.open[item.id]
         self.ended.append(item.id)
         self.ended_bytes += item.size()
         item.waits = None
 
-    def note(self, item: Item, **notes: Any) -> None:
-        """Set the notes that are not None."""
+    def note(self, item: Item, notes: dict[str, Any]) -> None:
+        """Set the notes, and take away those that are None."""
         kept = item.notes
-        if kept is None:
-            kept = item.notes = {}
         for name, value in notes.items():
+            before = None if kept is None else kept.pop(name, None)
+            if isinstance(before, (str, bytes)):
+                self.bytes -= len(before)
             if value is None:
                 continue
             if isinstance(value, (str, bytes)):
-                self.bytes += len(value) - len(kept.get(name) or "")
+                self.bytes += len(value)
+            if kept is None:
+                kept = item.notes = {}
             kept[name] = value
+        if kept is not None and not kept:
+            item.notes = None
 
     def end_claim(self, item: Item) -> None:
+        """Nobody holds the item any more."""
         claim = item.claim
         if claim is None:
             return
-        del claim.agent.holds[item.id]
-        if claim.watch is not None:
-            self.unwatch(item, claim.watch)
+        agent = claim.agent
+        was_full = agent.full
+        del agent.holds[item.id]
+        self.watch_claim(item, None)
         item.claim = None
+        if was_full and self.listener is not None:
+            self.listener.agent_changed(agent.name)
 
-    def unwatch(self, item: Item, watch: tuple[int, int]) -> None:
-        held = self.watched[watch]
-        del held[item.id]
-        if not held:
-            del self.watched[watch]
+    def watch_claim(self, item: Item, watch: tuple[int, int] | None) -> None:
+        """The item's claim stands and falls with this process from now on, or with none."""
+        claim = item.claim
+        assert claim is not None
+        if claim.watch is not None:
+            held = self.watched[claim.watch]
+            held.pop(item.id, None)
+            if not held:
+                del self.watched[claim.watch]
+        claim.watch = watch
+        if watch is not None:
+            self.watched.setdefault(watch, {})[item.id] = None
+
+    def watch_agent(self, agent: Agent, watch: tuple[int, int] | None) -> None:
+        """The agent's process is this one from now on, or nobody knows which."""
+        if agent.watch is not None:
+            names = self.watchers[agent.watch]
+            del names[agent.name]
+            if not names:
+                del self.watchers[agent.watch]
+        agent.watch = watch
+        if watch is not None:
+            self.watchers.setdefault(watch, {})[agent.name] = None
 
     def queue(self, name: str) -> Queue:
         """The queue of that name, made if there is none."""
@@ -178,14 +223,39 @@ class Tables:
             queue = self.queues[intern(name)] = Queue(intern(name))
         return queue
 
+    def drop_queue(self, queue: Queue) -> None:
+        """Forget the queue if there is nothing to remember of it."""
+        if queue.empty:
+            del self.queues[queue.name]
+
     def agent(self, name: str, uid: int | None) -> Agent:
         """The agent of that name, made if there is none; it belongs to ``uid`` if it holds nothing."""
         agent = self.agents.get(name)
         if agent is None:
+            name = intern(name)
             agent = self.agents[name] = Agent(name, uid)
         elif not agent.holds:
             agent.uid = uid
         return agent
+
+    def index_options(self, item: Item, options: dict[str, Any]) -> None:
+        """Make the item, in the state that it has, findable by its group, ref and unique key."""
+        group = options.get("group")
+        if group is not None:
+            group = options["group"] = intern(group)
+            found = self.groups.get(group)
+            if found is None:
+                found = self.groups[group] = Group()
+            (found.ended if item.state in ENDED else found.open)[item.id] = item
+            found.pending += item.state not in SETTLED
+        ref = options.get("ref")
+        if ref is not None:
+            self.refs[ref] = item.id
+        key = options.get("unique")
+        if key is not None and item.state not in ENDED:
+            self.uniques[key] = item.id
+
+    # -- as rows ---------------------------------------------------------------------------------------
 
     def rows(self) -> Iterator[list[Any]]:
         """The rows of a snapshot of this state."""
@@ -196,37 +266,19 @@ class Tables:
         for row in rows:
             restore_row(self, row)
 
-    def index_options(self, item: Item, options: dict[str, Any], *, pending: bool = True, unique: bool = True) -> None:
-        """Make the item findable by its group, ref and unique key."""
-        group = options.get("group")
-        if group is not None:
-            found = self.groups.get(group)
-            if found is None:
-                found = self.groups[group] = Group()
-            found.ids[item.id] = None
-            found.pending += pending
-        ref = options.get("ref")
-        if ref is not None:
-            self.refs[ref] = item.id
-        key = options.get("unique")
-        if key is not None and unique:
-            self.uniques[key] = item.id
-
     # -- reading ---------------------------------------------------------------------------------------
 
     def after(self, number: int) -> Iterator[int]:
-        """Ids of items above ``number``, ascending."""
+        """Ids above ``number``, ascending, with some whose items are forgotten."""
         order = self.order
-        items = self.items
         for at in range(bisect_right(order, number), len(order)):
-            if order[at] in items:
-                yield order[at]
+            yield order[at]
 
     def facts(self, happened: Sequence[e.Event]) -> Any:
         """What is kept of a keyed command, right after its events were applied: enough to answer it again.
 
         Claims are a list of ``[id, fence]``; one submitted item is its id, several are the list of ids;
-        anything else is a small map with ``id`` and ``state`` of the last item, and how many were touched.
+        anything else is a small map with what became of the last item, and how many were touched.
         """
         first = type(happened[0])
         if first is e.ItemSubmitted or first is e.ItemClaimed:
@@ -234,19 +286,30 @@ class Tables:
             if claims:
                 return claims
             return happened[0].id if len(happened) == 1 else [event.id for event in happened]
+        if first is e.ItemFound:
+            return {"found": happened[0].id}
         facts: dict[str, Any] = {}
+        touched = 0
+        last = None
         for event in happened:
-            number = getattr(event, "id", None)
-            if type(event) is e.ItemsKicked:
-                facts["touched"] = len(event.ids)
-                number = event.ids[0]
-            elif number is not None:
-                facts["touched"] = facts.get("touched", 0) + 1
-            item = self.items.get(number) if number is not None else None
-            if item is not None:
-                facts |= {"id": item.id, "state": item.state, "failures": item.failures}
-                if item.due_at is not None:
-                    facts["due_at"] = item.due_at
-                if item.claim is not None:
-                    facts["expires_at"] = item.claim.deadline
+            kind = type(event)
+            if kind is e.ItemsKicked or kind is e.LeasesRenewed:
+                touched += len(event.ids)
+                last = event.ids[0]
+            elif kind is e.AgentsForgotten:
+                facts["forgotten"] = True
+            elif hasattr(event, "id"):
+                touched += 1
+                last = event.id
+        if last is not None:
+            facts["touched"] = touched
+            self._outcome(facts, self.items[last])
         return facts
+
+    @staticmethod
+    def _outcome(facts: dict[str, Any], item: Item) -> None:
+        facts |= {"id": item.id, "state": item.state, "failures": item.failures}
+        if item.due_at is not None:
+            facts["due_at"] = item.due_at
+        if item.claim is not None:
+            facts["expires_at"] = item.claim.deadline

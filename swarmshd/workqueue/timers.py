@@ -5,14 +5,15 @@ short however much has come due at once; whoever calls comes back while there is
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from swarmshd import events as e
 from swarmshd.workqueue.deadlines import Deadlines
-from swarmshd.workqueue.desk import Desk
+from swarmshd.workqueue.desk import Desk, due_among
 from swarmshd.workqueue.governing import idle_agents
 from swarmshd.workqueue.holding import failed, lost
 from swarmshd.workqueue.policy import KEY_CHOSEN_KEPT, KEY_MINTED_KEPT
-from swarmshd.workqueue.records import BLOCKED, CLAIMED, SCHEDULED, Item
+from swarmshd.workqueue.records import BLOCKED, CLAIMED, SCHEDULED, Claim, Item
 
 
 def run_due(desk: Desk, deadlines: Deadlines, limit: int) -> Iterator[list[e.Event]]:
@@ -36,9 +37,13 @@ def _claim_due(desk: Desk, item: Item) -> e.Event:
     if claim.until > desk.now:
         return e.ItemStalled(item.id)
     if claim.watch is not None:
-        return lost(desk, item, e.CRASHED, f"{name} lives but was silent for STALL_AFTER")
-    cause = e.OUTAGE if claim.until <= desk.calm_until else e.CRASHED
-    return lost(desk, item, cause, f"the lease of {name} ended")
+        return lost(desk, item, _cause(desk, claim), f"{name} lives but was silent for STALL_AFTER")
+    return lost(desk, item, _cause(desk, claim), f"the lease of {name} ended")
+
+
+def _cause(desk: Desk, claim: Claim) -> int:
+    """A lease that ends within its length after a start or a leap of the clock may have missed its renewals."""
+    return e.OUTAGE if claim.until <= desk.tables.calm_at + claim.lease else e.CRASHED
 
 
 def watch_ended(desk: Desk, watch: tuple[int, int], cause: int, limit: int) -> list[e.Event]:
@@ -63,13 +68,10 @@ def watch_unproven(desk: Desk, watch: tuple[int, int]) -> list[e.Event]:
 
 def host_restarted(desk: Desk, limit: int) -> list[e.Event]:
     """The host came up anew: no process of before lives, and none of them is to blame."""
-    happened: list[e.Event] = []
-    for agent in desk.tables.agents.values():
-        for item in agent.holds.values():
-            if len(happened) >= limit:
-                return happened
-            happened.append(e.ItemReturned(item.id, e.OUTAGE, None, "the host restarted"))
-    return happened
+    before = desk.tables.boot_fence
+    held = (item for agent in desk.tables.agents.values() for item in agent.holds.values())
+    old = (item for item in held if item.claim is not None and item.claim.fence < before)
+    return [e.ItemReturned(item.id, e.OUTAGE, None, "the host restarted") for item in islice(old, limit)]
 
 
 def _agent(item: Item) -> str:
@@ -103,6 +105,7 @@ def _fates(desk: Desk, item: Item) -> list[e.Event]:
     if fates["run"]:
         ready = [found.id for found in fates["run"] if found.waits == {item.id}]
         happened.append(e.ItemsUnblocked(item.id, [found.id for found in fates["run"]], ready))
+        happened += due_among(desk, ready)
     return happened
 
 
@@ -131,12 +134,11 @@ def forget(desk: Desk, limit: int) -> list[e.Event]:
 def forget_keys(desk: Desk, limit: int) -> list[e.Event]:
     """Forget idempotency keys that are too old or too many; the oldest go first, minted ones before chosen ones."""
     chosen, minted = desk.tables.key_order
-    excess = len(chosen) + len(minted) - desk.policy.keys_max
-    old_minted = _older(minted, desk.now - KEY_MINTED_KEPT, limit)
-    gone_minted = min(max(old_minted, min(excess, len(minted))), limit)
-    old_chosen = _older(chosen, desk.now - KEY_CHOSEN_KEPT, limit)
-    gone_chosen = min(max(old_chosen, excess - len(minted)), limit, len(chosen))
-    return [e.KeysForgotten(gone_chosen, max(gone_minted, 0))] if gone_chosen > 0 or gone_minted > 0 else []
+    excess = max(0, len(chosen) + len(minted) - desk.policy.keys_max)
+    gone_minted = max(_older(minted, desk.now - KEY_MINTED_KEPT, limit), min(excess, limit, len(minted)))
+    excess = max(0, excess - len(minted))
+    gone_chosen = max(_older(chosen, desk.now - KEY_CHOSEN_KEPT, limit), min(excess, limit))
+    return [e.KeysForgotten(gone_chosen, gone_minted)] if gone_chosen or gone_minted else []
 
 
 def _older(order: Iterable[tuple[int, bytes]], instant: int, limit: int) -> int:

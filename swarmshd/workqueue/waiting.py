@@ -1,23 +1,23 @@
 """Those who wait: claims for an item, and ``wait`` for items to come to rest.
 
 Nothing here is kept: a client whose connection or daemon went away asks again with what is left of its time.
-Claims that wait lie under the shape of their filter in the order in which they came; when a shape gets
-something new, the earliest one that may take it does. Those whose agent is quiet or full are passed over and
-keep their place.
+Claims that wait stand in line under the shape of their filter in the order in which they came; when a shape gets
+something new, the earliest one that may take it does. Those whose agent is quiet or full step out of the line and
+are back in their place when the agent changes, so nobody looks at them in between.
 """
 
-from collections.abc import Iterator
-from heapq import heappop, heappush, merge
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from swarmshd.commands import Actor, Request, Wait
-from swarmshd.workqueue.ready import ReadyIndex, Shape
+from swarmshd.workqueue.ready import Shape
 
 
 class Waiter:
     """One waiting request. ``address`` is the caller's: where the reply goes."""
 
-    __slots__ = ("actor", "address", "deadline", "ids", "number", "pending", "request", "shape", "watch")
+    __slots__ = ("actor", "address", "aside", "deadline", "ids", "number", "pending", "request", "shape", "watch")
 
     def __init__(
         self, number: int, request: Request, actor: Actor, watch: tuple[int, int] | None, deadline: int, address: Any
@@ -29,6 +29,8 @@ class Waiter:
         self.deadline = deadline
         self.address = address
         self.shape: Shape | None = None
+        self.aside = False
+        """Out of the line until its agent changes."""
         self.ids: tuple[int, ...] = ()
         self.pending: set[int] = set()
         """Of ``ids``, those that have not come to rest since the waiter last looked at all of them."""
@@ -39,15 +41,15 @@ class Waiters:
 
     def __init__(self) -> None:
         self._all: dict[int, Waiter] = {}
-        self._by_shape: dict[Shape, dict[int, Waiter]] = {}
+        self._lines: dict[Shape, list[tuple[int, Waiter]]] = {}
+        """A heap for each shape; entries of those that left, stepped aside or changed their shape are stale."""
+        self._by_agent: dict[str, dict[int, Waiter]] = {}
         self._by_item: dict[int, dict[int, Waiter]] = {}
         self._by_group: dict[str, dict[int, Waiter]] = {}
         self._deadlines: list[tuple[int, int]] = []
         self._number = 0
         self.waited_for = 0
         """Items that are waited for, counted once for each that waits."""
-        self.passed_over: set[Shape] = set()
-        """Shapes with claims that were not served because of their agent."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -70,15 +72,13 @@ class Waiters:
         deadline: int,
         address: Any,
         *,
-        passed_over: bool,
+        aside: bool,
     ) -> Waiter:
-        """A claim that found nothing (or, passed over, that its agent may not take yet) waits."""
+        """A claim that found nothing waits; ``aside`` if it is its agent that may not claim yet."""
         waiter = self._add(request, actor, watch, deadline, address)
-        waiter.shape = shape
-        shape.waiting += 1
-        self._by_shape.setdefault(shape, {})[waiter.number] = waiter
-        if passed_over:
-            self.passed_over.add(shape)
+        self._by_agent.setdefault(request.command.agent, {})[waiter.number] = waiter
+        self.line_up(waiter, shape)
+        waiter.aside = aside
         return waiter
 
     def add_wait(self, ids: tuple[int, ...], request: Request, actor: Actor, deadline: int, address: Any) -> Waiter:
@@ -99,8 +99,8 @@ class Waiters:
         if self._all.pop(waiter.number, None) is None:
             return
         if waiter.shape is not None:
-            waiter.shape.waiting -= 1
-            _discard(self._by_shape, waiter.shape, waiter)
+            self._leave(waiter, waiter.shape)
+            _discard(self._by_agent, waiter.request.command.agent, waiter)
         else:
             command: Wait = waiter.request.command
             self.waited_for -= len(waiter.ids)
@@ -108,10 +108,59 @@ class Waiters:
                 _discard(self._by_group, command.group, waiter)
             for number in waiter.ids:
                 _discard(self._by_item, number, waiter)
+        if len(self._deadlines) > 2 * len(self._all) + 64:
+            self._deadlines = [entry for entry in self._deadlines if entry[1] in self._all]
+            heapify(self._deadlines)
 
     def all(self) -> list[Waiter]:
         """Every waiting request, in the order in which they came."""
         return list(self._all.values())
+
+    # -- lines -------------------------------------------------------------------------------------------
+
+    def line_up(self, waiter: Waiter, shape: Shape) -> None:
+        """The claim stands in the line of this shape from now on, where it belongs by its age."""
+        if waiter.shape is shape and not waiter.aside:
+            return
+        if waiter.shape is not shape:
+            if waiter.shape is not None:
+                self._leave(waiter, waiter.shape)
+            waiter.shape = shape
+            shape.waiting += 1
+        waiter.aside = False
+        heappush(self._lines.setdefault(shape, []), (waiter.number, waiter))
+
+    def _leave(self, waiter: Waiter, shape: Shape) -> None:
+        shape.waiting -= 1
+        if not shape.waiting:
+            del self._lines[shape]
+        elif len(self._lines[shape]) > 2 * shape.waiting + 64:
+            line = {n: each for n, each in self._lines[shape] if each is not waiter and self._stands(each, shape)}
+            self._lines[shape] = list(line.items())
+            heapify(self._lines[shape])
+
+    def _stands(self, waiter: Waiter, shape: Shape) -> bool:
+        return waiter.shape is shape and not waiter.aside and waiter.number in self._all
+
+    def first(self, shape: Shape) -> Waiter | None:
+        """The earliest claim in the line of this shape."""
+        line = self._lines.get(shape)
+        while line:
+            waiter = line[0][1]
+            if self._stands(waiter, shape):
+                return waiter
+            heappop(line)
+        return None
+
+    def fairly(self, shapes: Iterable[Shape]) -> "Fairly":
+        """Walk the lines of these shapes together."""
+        return Fairly(self, shapes)
+
+    def of_agent(self, name: str) -> list[Waiter]:
+        """The claims that wait in the name of this agent."""
+        return list(self._by_agent.get(name, {}).values())
+
+    # -- time --------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> int | None:
         while self._deadlines:
@@ -128,12 +177,14 @@ class Waiters:
             if waiter is not None:
                 yield waiter
 
-    def claims(self, ready: ReadyIndex) -> Iterator[Waiter]:
-        """Claims under shapes that got something new, earliest first."""
-        shapes = [shape for shape in ready.woken if shape in self._by_shape]
-        ready.woken.clear()
-        queues = [list(self._by_shape[shape].values()) for shape in shapes]
-        yield from queues[0] if len(queues) == 1 else merge(*queues, key=_number)
+    def shift(self, gap: int) -> None:
+        """The clock leapt by ``gap`` milliseconds, in which nobody waited."""
+        for waiter in self._all.values():
+            waiter.deadline += gap
+        self._deadlines = [(waiter.deadline, number) for number, waiter in self._all.items()]
+        heapify(self._deadlines)
+
+    # -- waiting for items -------------------------------------------------------------------------------
 
     def touched(self, settled: list[int], groups: set[str]) -> list[Waiter]:
         """The ``wait`` requests whose last item came to rest, or one of whose items did if any will do."""
@@ -152,8 +203,37 @@ class Waiters:
         return bool(self._by_item or self._by_group)
 
 
-def _number(waiter: Waiter) -> int:
-    return waiter.number
+class Fairly:
+    """The claims in some lines, earliest first over all of them; the caller says what became of each.
+
+    Whoever is given must be removed, or set aside, or have its whole line :meth:`dismiss`-ed, before the next.
+    """
+
+    def __init__(self, waiters: Waiters, shapes: Iterable[Shape]) -> None:
+        self._waiters = waiters
+        self._heads: list[tuple[int, int, Shape]] = []
+        self._dismissed = False
+        for shape in shapes:
+            self._push(shape)
+
+    def _push(self, shape: Shape) -> None:
+        waiter = self._waiters.first(shape)
+        if waiter is not None:
+            heappush(self._heads, (waiter.number, id(shape), shape))
+
+    def __iter__(self) -> Iterator[Waiter]:
+        while self._heads:
+            number, _, shape = heappop(self._heads)
+            waiter = self._waiters.first(shape)
+            self._dismissed = False
+            if waiter is not None and waiter.number == number:
+                yield waiter
+            if not self._dismissed:
+                self._push(shape)
+
+    def dismiss(self) -> None:
+        """There is nothing for the line of the claim that was given last."""
+        self._dismissed = True
 
 
 def _discard(table: dict[Any, dict[int, Waiter]], key: Any, waiter: Waiter) -> None:
