@@ -103,12 +103,16 @@ class House:
 
     # -- asking ------------------------------------------------------------------------------------------
 
-    def do(self, verb: str, *, uid: int = 1000, admin: bool = False, watch: Watch | None = None, **args: Any) -> Any:
-        """One command and its result. Raises Refusal. A batch that is not atomic gives a list of both."""
+    def do(self, verb: str, **args: Any) -> Any:
+        """One command and its result. Raises Refusal. A batch that is not atomic gives a list of both.
+
+        Besides the command's arguments: ``uid``, ``admin``, and ``watch``, a process whose descriptor comes along.
+        """
+        actor = Actor(args.pop("uid", 1000), 4711, args.pop("admin", False))
+        watch: Watch | None = args.pop("watch", None)
         if watch is not None:
             args["watch"] = True
-        request = commands.structure(verb, args, uid)
-        actor = Actor(uid, 4711, admin)
+        request = commands.structure(verb, args, actor.uid)
         if isinstance(request.command, Batch):
             return [self._try(each, actor) for each in request.command.requests]
         return self._do(request, actor, watch)
