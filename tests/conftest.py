@@ -62,8 +62,9 @@ class Daemon:
         )
         log.close()
         assert self.process.stdout is not None
-        readable, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
-        line = self.process.stdout.readline() if readable else ""
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(self.process.stdout, select.POLLIN)
+        line = self.process.stdout.readline() if poll.poll(PATIENCE * 1000) else ""
         assert line == f"swarmshd: ready on {self.socket}\n", f"it said {line!r}; its log: {self.log.read_text()}"
         return self
 

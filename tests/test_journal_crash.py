@@ -33,6 +33,7 @@ class CrashingDisk(Disk):
         self.names = {}  # durable names -> inode
         self.renames = []  # later changes: (name, inode or None)
         self.held = []  # descriptors of files without a name, so that no new file gets their inode
+        self.opened = set()  # a crash closes what its process had open
         for path in directory.iterdir() if directory.is_dir() else ():
             inode = path.stat().st_ino
             self.durable[inode] = path.read_bytes()
@@ -49,11 +50,21 @@ class CrashingDisk(Disk):
     def create(self, path):
         self.step()
         fd = super().create(path)
+        self.opened.add(fd)
         inode = os.fstat(fd).st_ino
         self.durable.setdefault(inode, b"")
         self.note(fd, 0)
         self.renames.append((path.name, inode))
         return fd
+
+    def open(self, path):
+        fd = super().open(path)
+        self.opened.add(fd)
+        return fd
+
+    def close(self, fd):
+        self.opened.discard(fd)
+        os.close(fd)
 
     def pwrite(self, fd, data, offset):
         self.step()
@@ -110,8 +121,10 @@ class CrashingDisk(Disk):
         self.close_held()
 
     def close_held(self):
-        while self.held:
-            os.close(self.held.pop())
+        for fd in [*self.held, *self.opened]:
+            os.close(fd)
+        self.held.clear()
+        self.opened.clear()
 
 
 def replay(data, changes):
@@ -221,7 +234,9 @@ def test_what_a_killed_daemon_left_unsynced_is_durable_before_it_is_built_upon(t
         with pytest.raises(Crash):
             life.run(disk, 2)
         disk.lose(killed_at, share)
-        life.run(CrashingDisk(directory), 3)
+        last = CrashingDisk(directory)
+        life.run(last, 3)
+        last.close_held()
 
 
 def crash_points(tmp_path):
