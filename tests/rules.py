@@ -175,7 +175,7 @@ class House:
         number = self.submit(**args)
         return self.claim(agent, id=number)
 
-    def show(self, number: int) -> Any:
+    def show(self, number: int | str) -> Any:
         return self.do("show", id=number)
 
     def state(self, number: int) -> str:

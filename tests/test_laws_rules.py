@@ -305,10 +305,10 @@ def test_law_everything_is_bounded_what_one_entry_of_the_journal_holds():
 # -- the same key, the same answer -----------------------------------------------------------------------------
 
 
-def keyed(house, verb, held):
-    """Arguments for the verb in a house with item 1 ready, 2 buried, and the held one."""
+def keyed(verb: str, held: Any) -> dict[str, Any]:
+    """Arguments for the verb where item 1 is ready, 2 buried, and one held."""
     token = {"id": held["id"], "token": held["token"]}
-    return {
+    arguments: dict[str, dict[str, Any]] = {
         "submit": {"type": "t", "description": "d"},
         "batch": {"commands": [["submit", {"type": "t", "description": "d", "ref": "r"}]], "atomic": True},
         "claim": {"agent": "b"},
@@ -330,7 +330,8 @@ def keyed(house, verb, held):
         "queue_set": {"queue": "default", "limit": 3},
         "pause": {"queue": "default"},
         "resume": {"all": True},
-    }[verb]
+    }
+    return arguments[verb]
 
 
 CHANGES = sorted(verb for verb, access in protocol.VERBS.items() if access != protocol.READ)
@@ -349,7 +350,7 @@ def test_law_the_same_key_gets_the_same_answer_also_after_a_restart_and_other_co
     house.submit(lease=MINUTE)
     held = house.claim("a", id=3) if verb != "resume" else {"id": 3, "token": "1.0000000000000000"}
     house.now += 20 * SECOND
-    arguments = keyed(house, verb, held)
+    arguments = keyed(verb, held)
     reply = house.do(verb, key="k", admin=True, **arguments)
     position = house.tables.position
     assert house.do(verb, key="k", admin=True, **arguments) == reply
@@ -359,11 +360,8 @@ def test_law_the_same_key_gets_the_same_answer_also_after_a_restart_and_other_co
     other = house.restored()
     assert other.do(verb, key="k", admin=True, **arguments) == reply
     if verb in ("batch", "resume"):
-        changed = {"batch": {"commands": [["submit", {"type": "u", "description": "d"}]]}, "resume": {"queue": "q"}}[
-            verb
-        ]
-        changed = {**arguments, **changed}
-        changed.pop("all", None)
+        lines = [["submit", {"type": "u", "description": "d"}]]
+        changed = {"queue": "q"} if verb == "resume" else {**arguments, "commands": lines}
     else:
         name = next(iter(arguments))
         changed = {**arguments, name: 77 if name == "id" else "other"}
