@@ -131,6 +131,8 @@ def progress(call: Call) -> int:
     checkpoint = call.file("checkpoint")
     if checkpoint is not None:
         arguments["checkpoint"] = checkpoint
+    if "async" in given:
+        arguments["relaxed"] = True
     result = call.ask("progress", arguments)
     if call.json:
         call.emit(result)

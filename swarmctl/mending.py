@@ -84,13 +84,16 @@ def _over(
     call: Call, verb: str, field: str, arguments: Callable[[str], Facts], line: Callable[[Facts], tuple[object, ...]]
 ) -> int:
     """Ask ``verb`` for each positional, which is a name; a refusal of one does not end the others."""
-    from swarmctl.connection import Refused
+    from swarmctl.connection import Refused, mint_key
 
     names = [positional("name", word, field.upper(), call.spoken) for word in call.words]
     for name in names:
         part = name if len(names) > 1 else None
         try:
             result = call.ask(verb, {field: name, **arguments(name), "key": call.key(part)})
+            while result.get("more"):  # an agent that holds very much is evicted piece by piece
+                rest = call.ask(verb, {field: name, **arguments(name), "key": mint_key()})
+                result = rest | {"returned": result["returned"] + rest["returned"]}
         except Refused as refused:
             call.refuse(refused, name)
             continue

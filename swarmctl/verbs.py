@@ -116,6 +116,9 @@ _VERBS = (
         (
             Option("-m --message", "text", "TEXT", "a line about what is going on"),
             Option("--checkpoint", "path", "FILE|-", "what the next holder needs to go on from here (4 KiB)"),
+            Option(
+                "--async", "flag", "", "do not wait for the disk: recorded with others within 5 s, or lost by a crash"
+            ),
         ),
         wire="progress",
         run="swarmctl.doing:progress",

@@ -178,6 +178,7 @@ class Progress:
     status: Note | None = None
     message: Note | None = None
     checkpoint: Bytes | None = None
+    relaxed: bool = False
     token: Note | None = None
     agent: Name | None = None
 

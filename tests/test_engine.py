@@ -319,6 +319,35 @@ def test_draining_sends_waiters_away_and_refuses_changes(place: Path) -> None:
     assert engine.idle
 
 
+def test_relaxed_progress_is_answered_at_once_and_recorded_together(place: Path) -> None:
+    engine = begin(place).engine
+    ask(engine, "submit", type="t", description="d")
+    token = ask(engine, "claim", agent="a")["items"][0]["token"]
+    before = engine.journal.end
+    for percent in range(50):
+        reply = ask(engine, "progress", id=1, percent=percent, relaxed=True, token=token)
+        assert reply == {"id": 1, "queued": True, "fenced": "token"}
+    ask(engine, "progress", id=1, message="on", relaxed=True, token=token)
+    assert engine.journal.end == before, "nothing is written for each"
+    assert ask(engine, "status")["relaxed"] == 1
+    assert ask(engine, "progress", id=1, percent=1, relaxed=True, token="1.0000000000000000")[0] == "lease_lost"
+    due = engine.next_deadline()
+    assert due == NOW + 5000
+    turn(engine, due)
+    assert engine.journal.end == before + 1, "and one event for all"
+    shown = ask(engine, "show", id=1)
+    assert (shown["percent"], shown["message"]) == (49, "on")
+    ask(engine, "progress", id=1, percent=99, relaxed=True, token=token)
+    assert ask(engine, "complete", id=1, token=token)["state"] == "done"
+    turn(engine, due + 5001)
+    assert ask(engine, "show", id=1)["percent"] == 49, "what ended meanwhile ended without it"
+    ask(engine, "submit", type="t", description="d")
+    ask(engine, "claim", agent="a")
+    ask(engine, "progress", id=2, percent=7, relaxed=True, agent="a")
+    engine.close(due + 6000)
+    assert ask(begin(place, wall=due + 6000).engine, "show", id=2)["percent"] == 7, "a stop records what waits"
+
+
 def test_a_full_disk_refuses_new_work_and_lets_work_be_finished(place: Path) -> None:
     engine = begin(place).engine
     ask(engine, "submit", type="t", description="d")

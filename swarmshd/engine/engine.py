@@ -20,14 +20,15 @@ from time import perf_counter_ns
 from typing import Any
 from weakref import WeakValueDictionary
 
-from swarmshd import __version__
 from swarmshd import events as e
 from swarmshd.commands import READS, Batch, Refusal, Request, encode_refusal, encode_result
 from swarmshd.engine.client import OWED_MAX, Client, Delivery
 from swarmshd.engine.numbers import Numbers
+from swarmshd.engine.relaxed import Relaxed
 from swarmshd.engine.rounds import REPLIES_MAX, REPLY_MAX, ROUND_BYTES, Replies, Round, bounded
+from swarmshd.engine.telling import hello, status
 from swarmshd.journal import Full, Journal
-from swarmshd.protocol import VERBS, VERSION
+from swarmshd.protocol import VERBS
 from swarmshd.settings import Settings
 from swarmshd.workqueue.queue import Watch, WorkQueue
 
@@ -66,6 +67,7 @@ class Engine:
         self.held_back: dict[Client, deque[Task]] = {}  # what is decided when its client has taken its replies
         self._latest: WeakValueDictionary[bytes, Delivery] = WeakValueDictionary()
         self._reserved: e.BlocksReserved | None = None
+        self.relaxed = Relaxed()
         self.tell: Callable[[], dict[str, Any]] = dict  # what the owner of the loop adds to ``status``
         self.unsynced = False  # a batch has been written and not been synced yet
 
@@ -125,6 +127,8 @@ class Engine:
             if due is not None and due <= now:
                 for happened in queue.run_due():
                     round_.own(happened)
+            if self.relaxed.due(now):
+                self._record_relaxed()
         while inbox and self._has_room():
             client, number, request, watches, size, _ = inbox[0]
             if client.owed > OWED_MAX or (self.held_back and client in self.held_back):
@@ -166,6 +170,10 @@ class Engine:
         if reserved is not None:
             self._round.own(self.queue.record(reserved))
             self._reserved = reserved
+
+    def _record_relaxed(self) -> None:
+        for actor, happened in self.relaxed.execute(self.queue):
+            self._round.add(e.Entry(actor.uid, actor.pid, None, minted=False, events=happened))
 
     def _take_back(self) -> None:
         """Claims that nobody learned of go back, unless they were told of again under their key meanwhile."""
@@ -234,12 +242,14 @@ class Engine:
         verb = request.verb
         _check_class(client, verb)
         if verb in ("hello", "status"):
-            return self._hello(client, request.command) if verb == "hello" else self.status()
+            return hello(self, client, request.command) if verb == "hello" else status(self)
         if verb not in READS:
             if self.draining:
                 raise _draining()
             if self.full is not None:
                 self._refuse_for_room(verb)
+        if verb == "progress" and request.command.relaxed:
+            return self.relaxed.add(self.queue, client.actor, request)
         happened, result = self.queue.execute(request, client.actor, watch)
         if happened:
             actor = client.actor
@@ -379,6 +389,7 @@ class Engine:
     def close(self, now: int) -> None:
         """Stop in good order: nothing is left undecided, and the next start knows when this was."""
         self.queue.begin(now)
+        self._record_relaxed()
         self.record(self.queue.record(e.EpochEnded()))
         self.commit()
         self.journal.close()
@@ -422,72 +433,8 @@ class Engine:
 
     def next_deadline(self) -> int | None:
         """The instant at which :meth:`advance` has something to do by itself."""
-        return self.queue.next_deadline()
-
-    # -- telling -----------------------------------------------------------------------------------------
-
-    def _hello(self, client: Client, command: Any) -> dict[str, Any]:
-        if command.version != VERSION:
-            raise Refusal(
-                "version",
-                f"the client speaks protocol {command.version}, this daemon (swarmshd {__version__}) speaks {VERSION}",
-                protocol=VERSION,
-            )
-        settings = self.settings
-        return {
-            "protocol": VERSION,
-            "program": f"swarmshd {__version__}",
-            "epoch": self.queue.tables.epoch,
-            "position": self.journal.durable,
-            "capabilities": ["batch", "wait", "watch-process"],
-            "you": {"uid": client.actor.uid, "pid": client.actor.pid, "classes": sorted(client.classes)},
-            "limits": {
-                "frame_max": settings.frame_max,
-                "payload_max": settings.payload_max,
-                "output_tail": settings.output_tail,
-                "checkpoint_max": settings.checkpoint_max,
-                "description_max": settings.description_max,
-            },
-        }
-
-    def status(self) -> dict[str, Any]:
-        """What the engine knows of itself; the server adds what it knows."""
-        queue = self.queue
-        tables = queue.tables
-        states: dict[str, int] = {}
-        for each in tables.queues.values():
-            for state, items in each.items.items():
-                states[state] = states.get(state, 0) + len(items)
-        sizes = self.journal.sizes()
-        chosen, minted = tables.key_order
-        oldest = min((order[0][0] for order in (chosen, minted) if order), default=queue.desk.now)
-        reply: dict[str, Any] = {
-            "program": f"swarmshd {__version__}",
-            "protocol": VERSION,
-            "epoch": tables.epoch,
-            "position": tables.position,
-            "durable_position": self.journal.durable,
-            "now": queue.desk.now,
-            "state": "draining" if self.draining else "running",
-            "states": states,
-            "queues": len(tables.queues),
-            "agents": len(tables.agents),
-            "waiters": len(queue.waiters),
-            "items_bytes": tables.bytes,
-            "journal": {
-                "segments": sizes.segments,
-                "bytes": sizes.bytes,
-                "snapshot_position": sizes.snapshot_position,
-                "last_sync_us": self.sync_ns // 1000,
-                "syncs": self.syncs,
-                "batches": self.batches,
-            },
-            "durability": "durable before the answer",
-            "keys": {"kept": len(tables.keys), "window_ms": max(0, queue.desk.now - oldest)},
-        }
-        if tables.paused is not None:
-            reply["paused"] = tables.paused
-        return reply | self.tell()
+        due = self.queue.next_deadline()
+        return self.relaxed.earlier(due)
 
 
 def _check_class(client: Client, verb: str) -> None:

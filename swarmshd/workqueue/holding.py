@@ -63,10 +63,18 @@ def _sort_out(desk: Desk, command: Heartbeat) -> tuple[list[Item], dict[Referenc
     return kept, lost
 
 
+def check_progress(desk: Desk, command: Progress) -> Item:
+    """The item that the sender holds, if what it reports may be recorded."""
+    item, _ = holder(desk, command)
+    check_size("checkpoint", command.checkpoint, desk.policy.checkpoint_max)
+    return item
+
+
 def progress(desk: Desk, command: Progress) -> list[e.Event]:
     """Record how far the holder is; what says nothing new is a heartbeat."""
-    item, claim = holder(desk, command)
-    check_size("checkpoint", command.checkpoint, desk.policy.checkpoint_max)
+    item = check_progress(desk, command)
+    claim = item.claim
+    assert claim is not None
     said = (command.percent, command.status, command.message, command.checkpoint)
     if all(value is None or value == item.note(name) for name, value in zip(_PROGRESS, said, strict=True)):
         return renewal(desk, [item])

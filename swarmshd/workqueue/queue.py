@@ -8,7 +8,19 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from swarmshd import events as e
-from swarmshd.commands import READS, Actor, Cancel, Claim, Evict, Heartbeat, Refusal, Register, Request, SubmitAll
+from swarmshd.commands import (
+    READS,
+    Actor,
+    Cancel,
+    Claim,
+    Evict,
+    Heartbeat,
+    Progress,
+    Refusal,
+    Register,
+    Request,
+    SubmitAll,
+)
 from swarmshd.workqueue import answers, claiming, governing, holding, looking, mending, submitting, timers
 from swarmshd.workqueue.deadlines import Deadlines
 from swarmshd.workqueue.desk import Desk
@@ -175,6 +187,16 @@ class WorkQueue:
         if happened and key is not None:
             tables.conclude(key, minted, happened)
         return happened
+
+    def held_by(self, command: Progress, actor: Actor) -> dict[str, Any]:
+        """Whether the sender of a progress that is to be recorded later holds the item now; the reply to it.
+
+        Raises:
+            Refusal: as ``progress`` itself would.
+        """
+        self.desk.actor, self.desk.watch = actor, None
+        item = holding.check_progress(self.desk, command)
+        return {"id": item.id, "fenced": holding.fenced_by(command)}
 
     def numbers_needed(self, request: Request) -> int:
         """At most how many ids, fences or positions the command takes."""

@@ -1,0 +1,79 @@
+"""What the daemon tells of itself: the replies to ``hello`` and ``status``."""
+
+from typing import TYPE_CHECKING, Any
+
+from swarmshd import __version__
+from swarmshd.commands import Hello, Refusal
+from swarmshd.engine.client import Client
+from swarmshd.protocol import VERSION
+
+if TYPE_CHECKING:
+    from swarmshd.engine.engine import Engine
+
+
+def hello(engine: "Engine", client: Client, command: Hello) -> dict[str, Any]:
+    """Who we are, and what the peer may do; refused if its version is another one."""
+    if command.version != VERSION:
+        raise Refusal(
+            "version",
+            f"the client speaks protocol {command.version}, this daemon (swarmshd {__version__}) speaks {VERSION}",
+            protocol=VERSION,
+        )
+    settings = engine.settings
+    return {
+        "protocol": VERSION,
+        "program": f"swarmshd {__version__}",
+        "epoch": engine.queue.tables.epoch,
+        "position": engine.journal.durable,
+        "capabilities": ["batch", "wait", "watch-process"],
+        "you": {"uid": client.actor.uid, "pid": client.actor.pid, "classes": sorted(client.classes)},
+        "limits": {
+            "frame_max": settings.frame_max,
+            "payload_max": settings.payload_max,
+            "output_tail": settings.output_tail,
+            "checkpoint_max": settings.checkpoint_max,
+            "description_max": settings.description_max,
+        },
+    }
+
+
+def status(engine: "Engine") -> dict[str, Any]:
+    """What the daemon tells of itself."""
+    queue = engine.queue
+    tables = queue.tables
+    states: dict[str, int] = {}
+    for each in tables.queues.values():
+        for state, items in each.items.items():
+            states[state] = states.get(state, 0) + len(items)
+    sizes = engine.journal.sizes()
+    chosen, minted = tables.key_order
+    oldest = min((order[0][0] for order in (chosen, minted) if order), default=queue.desk.now)
+    reply: dict[str, Any] = {
+        "program": f"swarmshd {__version__}",
+        "protocol": VERSION,
+        "epoch": tables.epoch,
+        "position": tables.position,
+        "durable_position": engine.journal.durable,
+        "now": queue.desk.now,
+        "state": "draining" if engine.draining else "running",
+        "states": states,
+        "queues": len(tables.queues),
+        "agents": len(tables.agents),
+        "waiters": len(queue.waiters),
+        "held": states.get("claimed", 0),
+        "items_bytes": tables.bytes,
+        "journal": {
+            "segments": sizes.segments,
+            "bytes": sizes.bytes,
+            "snapshot_position": sizes.snapshot_position,
+            "last_sync_us": engine.sync_ns // 1000,
+            "syncs": engine.syncs,
+            "batches": engine.batches,
+        },
+        "durability": "durable before the answer, but for `progress --async`",
+        "relaxed": len(engine.relaxed),
+        "keys": {"kept": len(tables.keys), "window_ms": max(0, queue.desk.now - oldest)},
+    }
+    if tables.paused is not None:
+        reply["paused"] = tables.paused
+    return reply | engine.tell()
