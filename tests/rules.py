@@ -109,9 +109,9 @@ class House:
         Besides the command's arguments: ``uid``, ``admin``, and ``watch``, a process whose descriptor comes along.
         """
         actor = Actor(args.pop("uid", 1000), 4711, args.pop("admin", False))
-        watch: Watch | None = args.pop("watch", None)
-        if watch is not None:
-            args["watch"] = True
+        watch: Watch | None = None
+        if isinstance(args.get("watch"), tuple):
+            watch, args["watch"] = args["watch"], True
         request = commands.structure(verb, args, actor.uid)
         if isinstance(request.command, Batch):
             return [self._try(each, actor) for each in request.command.requests]

@@ -43,13 +43,13 @@ def all_submitted(_: Desk, command: SubmitAll, facts: Any) -> dict[str, Any]:
     return {"replies": [[0, {"id": by_line[line], "created": True}] for line in range(len(numbers))]}
 
 
-def claimed(desk: Desk, command: Claim | ClaimNew, facts: Any) -> dict[str, Any]:
+def claimed(desk: Desk, _: Claim | ClaimNew, facts: Any) -> dict[str, Any]:
     """Of ``claim`` and ``claim_new``; told again, only what is still held under the same fence."""
     items = []
     for number, fence in facts:
         item = desk.tables.items.get(number)
         if item is not None and item.claim is not None and item.claim.fence == fence:
-            items.append(looking.claimed_view(desk, item, resumed=bool(getattr(command, "resume", False))))
+            items.append(looking.claimed_view(desk, item))
     if not items:
         raise Refusal("lease_lost", "what this request once claimed is not held under it any more; claim again")
     return {"items": items}

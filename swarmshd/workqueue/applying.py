@@ -163,6 +163,7 @@ def _item_claimed(t: "Tables", event: e.ItemClaimed) -> None:
     if fence >= t.next_fence:
         t.next_fence = fence + 1
     if resumed:  # by the same agent: the former token is stale now, but it is the same attempt
+        item.claim.resumed = True
         _deadline(t, item)
     else:
         item.claims += 1

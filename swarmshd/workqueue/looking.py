@@ -59,7 +59,7 @@ _HANDED_ON = (("checkpoint", "checkpoint"), ("percent", "percent"), ("last_failu
 """Notes of earlier attempts that the next holder gets: the name it gets them under, and the note's own."""
 
 
-def claimed_view(desk: Desk, item: Item, *, resumed: bool = False, with_token: bool = True) -> dict[str, Any]:
+def claimed_view(desk: Desk, item: Item, *, with_token: bool = True) -> dict[str, Any]:
     """A claimed item as its holder gets it."""
     claim = item.claim
     assert claim is not None
@@ -87,7 +87,7 @@ def claimed_view(desk: Desk, item: Item, *, resumed: bool = False, with_token: b
         view |= {name: item.notes[note] for name, note in _HANDED_ON if note in item.notes}
     if item.releases:
         view["releases"] = item.releases
-    if resumed:
+    if claim.resumed:
         view["resumed"] = True
     return view
 

@@ -56,7 +56,20 @@ class Claim:
     is watched, the end of STALL_AFTER. ``seen`` is the holder's last own operation.
     """
 
-    __slots__ = ("agent", "at", "fence", "lease", "runtime_until", "secret", "seen", "stalled", "uid", "until", "watch")
+    __slots__ = (
+        "agent",
+        "at",
+        "fence",
+        "lease",
+        "resumed",
+        "runtime_until",
+        "secret",
+        "seen",
+        "stalled",
+        "uid",
+        "until",
+        "watch",
+    )
 
     def __init__(
         self,
@@ -81,6 +94,8 @@ class Claim:
         self.watch = watch
         self.seen = at
         self.stalled = False
+        self.resumed = False
+        """Whether the same agent held it before, under another token."""
 
     @property
     def token(self) -> str:

@@ -50,7 +50,7 @@ def _item_row(item: Item) -> list[Any]:
     if claim is not None:
         held = [
             claim.agent.name, claim.uid, claim.fence, claim.secret, claim.at, claim.until, claim.lease,
-            claim.runtime_until, claim.watch, claim.seen, claim.stalled,
+            claim.runtime_until, claim.watch, claim.seen, claim.stalled, claim.resumed,
         ]  # fmt: skip
     return [
         ITEM, item.id, item.queue.name, item.type, item.priority, item.description, item.state, item.created_at,
@@ -115,11 +115,11 @@ def _restore_item(tables: "Tables", row: Sequence[Any]) -> None:
 
 
 def _restore_claim(tables: "Tables", item: Item, held: Sequence[Any]) -> None:
-    name, uid, fence, secret, at, until, lease, runtime_until, watch, seen, stalled = held
+    name, uid, fence, secret, at, until, lease, runtime_until, watch, seen, stalled, resumed = held
     agent = tables.agents[name]
     watched = watch_key(watch)
     claim = item.claim = Claim(agent, uid, fence, secret, at, until, lease, runtime_until, watched)
-    claim.seen, claim.stalled = seen, stalled
+    claim.seen, claim.stalled, claim.resumed = seen, stalled, resumed
     agent.holds[item.id] = item
     if watched is not None:
         tables.watched.setdefault(watched, {})[item.id] = None
