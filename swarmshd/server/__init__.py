@@ -5,6 +5,7 @@
 ``connection``  one peer: its decoder, its descriptors, its out-buffer
 ``listening``   the socket that they connect to
 ``committer``   the thread that syncs when the loop should not
+``watching``    the processes that a request wants watched
 ``server``      the one task that owns them all
 """
 

@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Callable
 
 FAST_NS = 1_000_000
-"""A sync inline is risked only if the slowest of the last ones was faster than this."""
+"""A sync inline is risked only if three in four of the last ones were faster than this."""
 
 SLOW_NS = 5_000_000
 """An inline sync slower than this sends the next rounds to the thread."""
 
 LOOKED_AT = 32
-SENT_AWAY = 1000
+SENT_AWAY = 100
 
 
 class Committer:
@@ -25,7 +25,9 @@ class Committer:
     def __init__(self, sync: Callable[[], int]) -> None:
         self._sync = sync
         self._wanted = threading.Semaphore(0)
-        self._recent: deque[int] = deque([FAST_NS], maxlen=LOOKED_AT)
+        self._recent: deque[bool] = deque([False] * LOOKED_AT, LOOKED_AT)
+        self._slow = 0
+        """How many of ``_recent``, which say of the last syncs whether they were slow."""
         self._away = 0
         self._stopping = False
         self._error: BaseException | None = None
@@ -40,7 +42,7 @@ class Committer:
         if self._away:
             self._away -= 1
             return False
-        return max(self._recent) < FAST_NS or len(self._recent) < LOOKED_AT
+        return self._slow * 4 <= LOOKED_AT
 
     def inline(self) -> None:
         """Sync here."""
@@ -70,7 +72,9 @@ class Committer:
             os.eventfd_write(self.fd, 1)
 
     def _note(self, took: int, *, inline: bool) -> None:
-        self._recent.append(took)
+        slow = took >= FAST_NS
+        self._slow += slow - self._recent[0]
+        self._recent.append(slow)
         if inline and took > SLOW_NS:
             self._away = SENT_AWAY
 

@@ -20,6 +20,9 @@ READ_SIZE = 256 * 1024
 DESCRIPTORS_MAX = 16
 """Descriptors that a peer may have passed ahead of the frame that needs them."""
 
+_CLOEXEC, _CTRUNC = int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_CTRUNC)
+"""As plain numbers: the arithmetic of enum.IntFlag takes longer than the rest of a read's bookkeeping."""
+
 _VIEW = memoryview(bytearray(READ_SIZE))
 _INTO = [_VIEW]
 """Where every read goes first: one task reads, and a buffer for each read costs more than the read itself."""
@@ -94,7 +97,7 @@ class Connection(Client):
             Closed: the peer went, or passed too many descriptors.
         """
         try:
-            size, ancillary, flags, _ = self._socket.recvmsg_into(_INTO, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+            size, ancillary, flags, _ = self._socket.recvmsg_into(_INTO, _ANCILLARY, _CLOEXEC)
         except BlockingIOError:
             return []
         except OSError as error:
@@ -105,7 +108,7 @@ class Connection(Client):
                 found = array.array("i")
                 found.frombytes(payload[: len(payload) - len(payload) % found.itemsize])
                 self._descriptors.extend(found)
-        if flags & socket.MSG_CTRUNC or len(self._descriptors) > DESCRIPTORS_MAX:
+        if flags & _CTRUNC or len(self._descriptors) > DESCRIPTORS_MAX:
             raise Closed(f"more than {DESCRIPTORS_MAX} descriptors that no command asks for")
         if not size:
             self.ended = True

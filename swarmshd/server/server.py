@@ -15,20 +15,21 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any
 
 import trio
 
-from swarmshd.commands import Batch, Refusal, Request
+from swarmshd.commands import Refusal
 from swarmshd.engine import OWED_MAX, Engine
 from swarmshd.server.access import Access
 from swarmshd.server.clock import Clock
 from swarmshd.server.committer import Committer
 from swarmshd.server.connection import Closed, Connection
 from swarmshd.server.places import Places
+from swarmshd.server.watching import WatchProcess, watched
 from swarmshd.settings import Settings
 
 log = logging.getLogger("swarmshd.server")
@@ -67,11 +68,13 @@ OWED_TOGETHER = 256 << 20
 BREATHE = 64
 """Turns after which other tasks get their turn even when there is always something to do."""
 
-IN, OUT = select.EPOLLIN, select.EPOLLOUT
-GONE = select.EPOLLERR | select.EPOLLHUP | select.EPOLLRDHUP
+LINGER = 0.001
+"""Seconds that a turn which did something waits in the epoll set itself: a client that asks and asks again is
+answered without the way through trio and back, and other tasks wait so much longer at most."""
 
-WatchProcess = Callable[[int], tuple[int, int]]
-"""Takes a pidfd; gives the identity that its process is watched under. Raises ValueError with the reason."""
+IN, OUT = select.EPOLLIN, select.EPOLLOUT
+READING = IN | select.EPOLLRDHUP
+GONE = select.EPOLLERR | select.EPOLLHUP | select.EPOLLRDHUP
 
 
 class Server:
@@ -150,9 +153,10 @@ class Server:
         """The task. Raises JournalFailed when the journal can take nothing more."""
         task_status.started()
         turns = 0
+        found: list[tuple[int, int]] = []
         try:
             while True:
-                found = self._epoll.poll(0)
+                found = self._epoll.poll(LINGER if found else 0)
                 if not found:
                     turns = 0
                     with trio.move_on_after(self._seconds_to_wait()):
@@ -189,8 +193,7 @@ class Server:
     def _turn(self, found: list[tuple[int, int]]) -> None:
         """Everything between two waits."""
         now = self._clock.now()
-        gap = self._clock.leap(now)
-        if gap:
+        if not self._engine.has_round and (gap := self._clock.leap(now)):  # a round has one moment
             now += gap
             log.warning("the clock leapt ahead by %d ms; every lease moves with it", gap)
             self._engine.shift_clock(now, gap)
@@ -295,7 +298,7 @@ class Server:
         connection.seen = now
         self._connections.add(connection)
         self._newcomers.append((now + FIRST_FRAME, connection))
-        connection.interest = IN | select.EPOLLRDHUP
+        connection.interest = READING
         self._epoll.register(connection.fd, connection.interest)
 
     def _serve(self, connection: Connection, what: int, now: int) -> None:
@@ -355,38 +358,12 @@ class Server:
             return
         number, request, passed = found
         try:
-            request, watches = self._watches(request, passed)
+            request, watches = watched(request, passed, self._watch)
         except Refusal as refusal:
             connection.in_flight -= 1
             connection.refuse(number, refusal)
             return
         self._engine.take(connection, number, request, watches, len(body), now)
-
-    def _watches(self, request: Request, passed: Sequence[int]) -> tuple[Request, tuple[tuple[int, int], ...]]:
-        """The processes whose descriptors came for this request's commands, in order; what is amiss is refused."""
-        if not isinstance(request.command, Batch):
-            return request, (self._watched(request, passed[0] if passed else -1),) if _watches(request) else ()
-        found = []
-        lines = list(request.command.requests)
-        for number, each in enumerate(lines):
-            descriptor = passed[number] if passed else -1
-            if _watches(each):
-                assert isinstance(each, Request)
-                try:
-                    found.append(self._watched(each, descriptor))
-                except Refusal as refusal:
-                    lines[number] = refusal
-            elif descriptor >= 0:
-                os.close(descriptor)
-        return Request(request.verb, Batch(tuple(lines))), tuple(found)
-
-    def _watched(self, request: Request, descriptor: int) -> tuple[int, int]:
-        if descriptor < 0:
-            raise Refusal("bad_request", f"{request.verb}: watch is set, but no process descriptor came along")
-        try:
-            return self._watch(descriptor)
-        except ValueError as error:
-            raise Refusal("bad_request", f"{request.verb}: {error}") from None
 
     def _flush(self, connection: Connection, now: int) -> None:
         if connection.closing:
@@ -408,7 +385,15 @@ class Server:
                 self._stuck.pop(connection, None)
             if self._engine.held_back:
                 self._engine.resume(connection, now)
-        self._set_interest(connection)
+        if connection.interest != READING or connection.unsent or not self._may_read(connection):
+            self._set_interest(connection)
+
+    def _may_read(self, connection: Connection) -> bool:
+        return (
+            connection.owed <= OWED_MAX
+            and connection.in_flight < self._settings.in_flight_max
+            and self._engine.inbox_bytes < UNDECIDED_MAX
+        )
 
     def _set_interest(self, connection: Connection) -> None:
         """Read from it only while it takes its replies and has not too many requests open."""
@@ -417,11 +402,7 @@ class Server:
         interest: int = 0
         if not connection.ended:
             interest = select.EPOLLRDHUP
-            if (
-                connection.owed <= OWED_MAX
-                and connection.in_flight < self._settings.in_flight_max
-                and self._engine.inbox_bytes < UNDECIDED_MAX
-            ):
+            if self._may_read(connection):
                 interest |= IN
             else:
                 self._unread.add(connection)
@@ -493,7 +474,3 @@ class Server:
             self._committer.close()
         self._epoll.close()
         os.close(self._wake)
-
-
-def _watches(request: Request | Refusal) -> bool:
-    return isinstance(request, Request) and bool(getattr(request.command, "watch", False))
