@@ -196,10 +196,10 @@ class ItemsForgotten(NamedTuple):
     ids: Sequence[int]
 
 
-class ItemFound(NamedTuple):
-    """A keyed submission found its ``unique`` key taken by this open item; only the reply is kept."""
+class NothingChanged(NamedTuple):
+    """A keyed command found what it wants to be so already; only the facts of its reply are kept."""
 
-    id: int
+    facts: dict[str, Any]
 
 
 class AgentRegistered(NamedTuple):
@@ -279,7 +279,7 @@ KINDS: dict[int, type[Any]] = {
     23: ItemCancelled,
     24: ItemEdited,
     25: ItemsForgotten,
-    26: ItemFound,
+    26: NothingChanged,
     30: AgentRegistered,
     31: AgentQuieted,
     32: AgentsForgotten,

@@ -418,6 +418,26 @@ def test_law_the_same_key_says_again_that_the_item_was_there_already():
     assert house.do("submit", **{**wish, "key": "other"})["created"]
 
 
+def test_law_the_same_key_says_again_that_there_was_nothing_to_do():
+    house = House()
+    number = house.submit(group="g", delay=MINUTE)
+    commands_: dict[str, dict[str, Any]] = {
+        "edit": {"id": number, "priority": "medium"},
+        "kick": {"queue": "default"},
+        "resume": {"queue": "default"},
+        "queue_set": {"queue": "default", "limit": 0},
+    }
+    replies = {verb: house.do(verb, key="k", **arguments) for verb, arguments in commands_.items()}
+    house.do("bury", id=number)
+    house.do("pause", queue="default")
+    for each in (house, house.restored()):
+        for verb in ("edit", "kick", "resume"):
+            assert each.do(verb, key="k", **commands_[verb]) == replies[verb]
+        assert each.state(number) == "buried"
+        assert each.do("queue_set", key="k", **commands_["queue_set"])["paused"] == "paused"
+    check(house)
+
+
 def test_law_a_refusal_is_not_kept_under_the_key():
     house = House()
     house.no("empty", "claim", agent="a", key="k")

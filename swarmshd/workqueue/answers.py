@@ -27,10 +27,21 @@ from swarmshd.workqueue.records import Queue
 from swarmshd.workqueue.submitting import in_order
 
 
+def unchanged(desk: Desk, command: Any) -> dict[str, Any]:
+    """The facts that are kept of a keyed command which found what it wants to be so already."""
+    if isinstance(command, Submit):
+        return {"found": desk.tables.uniques[str(command.unique)]}
+    if getattr(command, "id", None) is None:
+        return {"touched": 0}
+    item = find(desk, command.id)
+    facts = {"id": item.id, "state": item.state}
+    return facts if item.due_at is None else {**facts, "due_at": item.due_at}
+
+
 def submitted(desk: Desk, command: Submit, facts: Any) -> dict[str, Any]:
     """The id of the item; ``created`` is false where an open one with the unique key was there already."""
     if facts is None:
-        return {"id": desk.tables.uniques[str(command.unique)], "created": False}
+        facts = unchanged(desk, command)
     if isinstance(facts, dict):
         return {"id": facts["found"], "created": False}
     return {"id": facts, "created": True}
@@ -81,8 +92,7 @@ def reported(desk: Desk, command: Any, facts: Any) -> dict[str, Any]:
 def ended(desk: Desk, command: Any, facts: Any) -> dict[str, Any]:
     """Of what ends a claim, and of ``edit`` and ``cancel`` of one item."""
     if facts is None:
-        item = find(desk, command.id)
-        facts = {"id": item.id, "state": item.state}
+        facts = unchanged(desk, command)
     reply = {"id": facts["id"], "state": facts["state"]}
     if "due_at" in facts and facts["state"] == "scheduled":
         reply["due_at"] = facts["due_at"]

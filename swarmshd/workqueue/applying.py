@@ -116,8 +116,8 @@ def waits_for(item: Item, number: int) -> bool:
     return item.waits is not None and number in item.waits
 
 
-def _item_found(t: "Tables", event: e.ItemFound) -> None:
-    """Nothing: only the reply is kept."""
+def _nothing_changed(t: "Tables", event: e.NothingChanged) -> None:
+    """Only the reply is kept."""
 
 
 def _items_forgotten(t: "Tables", event: e.ItemsForgotten) -> None:
@@ -450,7 +450,7 @@ EFFECTS: dict[type[Any], Callable[["Tables", Any], None]] = {
     e.ItemCancelled: _item_cancelled,
     e.ItemEdited: _item_edited,
     e.ItemsForgotten: _items_forgotten,
-    e.ItemFound: _item_found,
+    e.NothingChanged: _nothing_changed,
     e.AgentRegistered: _agent_registered,
     e.AgentQuieted: _agent_quieted,
     e.AgentsForgotten: _agents_forgotten,

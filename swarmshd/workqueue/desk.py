@@ -31,8 +31,6 @@ class Desk:
     actor: Actor = ROOT
     watch: tuple[int, int] | None = None
     """The process whose descriptor came with the command."""
-    keyed: bool = False
-    """Whether the command carries an idempotency key, so that its reply is kept."""
     calm_until: int = 0
 
     def setting(self, item: Item, name: str, default: int) -> int:
@@ -227,6 +225,8 @@ def unblocked_by(desk: Desk, item: Item) -> list[int]:
 
 def due_among(desk: Desk, numbers: Sequence[int]) -> list[e.Event]:
     """What follows when these are unblocked: those whose time came while they were blocked are ready at once."""
+    if not numbers:
+        return []
     due = [number for number in numbers if (desk.tables.items[number].due_at or desk.now + 1) <= desk.now]
     return [e.ItemsDue(due)] if due else []
 

@@ -80,6 +80,9 @@ LOOKS: dict[str, Callable[[Desk, Any], dict[str, Any]]] = {
 }
 
 _TIMED = frozenset((SCHEDULED, CLAIMED))
+RENEWING = frozenset(("heartbeat", "progress"))
+"""Verbs that often change nothing, and whose replies tell how things are now: keeping them would cost a write each."""
+
 _NOTHING: list[e.Event] = []
 
 
@@ -154,7 +157,6 @@ class WorkQueue:
             return _NOTHING, LOOKS[verb](desk, command)
         rule, answer = CHANGES[verb]
         key = request.key
-        desk.keyed = key is not None
         if key is not None:
             kept = self.tables.keys.get(key[:10])
             if kept is not None and not (verb == "claim" and isinstance(kept[1], dict)):  # those were taken back
@@ -168,7 +170,10 @@ class WorkQueue:
             tables.apply(event)
             happened.append(event)
         if not happened:
-            return _NOTHING, answer(desk, command, None)
+            if key is None or verb in RENEWING:
+                return _NOTHING, answer(desk, command, None)
+            happened.append(e.NothingChanged(answers.unchanged(desk, command)))
+            tables.apply(happened[0])
         facts = tables.facts(happened) if key is None else tables.conclude(key, request.minted, happened)
         return happened, answer(desk, command, facts)
 

@@ -55,7 +55,7 @@ def submit_once(desk: Desk, command: Submit) -> list[e.Event]:
         return [draft_item(desk, command, _BLANK)]
     if command.unique_strict:
         raise Refusal("duplicate", f"unique key {command.unique}: already open as {number}", id=number)
-    return [e.ItemFound(number)] if desk.keyed else []
+    return []
 
 
 def submit_all(desk: Desk, command: SubmitAll) -> list[e.Event]:

@@ -164,20 +164,17 @@ class Tables:
 
     def note(self, item: Item, notes: dict[str, Any]) -> None:
         """Set the notes, and take away those that are None."""
-        kept = item.notes
+        kept = item.notes or {}
         for name, value in notes.items():
-            before = None if kept is None else kept.pop(name, None)
-            if isinstance(before, (str, bytes)):
-                self.bytes -= len(before)
-            if value is None:
-                continue
-            if isinstance(value, (str, bytes)):
-                self.bytes += len(value)
-            if kept is None:
-                kept = item.notes = {}
-            kept[name] = value
-        if kept is not None and not kept:
-            item.notes = None
+            if name in kept:
+                before = kept.pop(name)
+                if isinstance(before, (str, bytes)):
+                    self.bytes -= len(before)
+            if value is not None:
+                kept[name] = value
+                if isinstance(value, (str, bytes)):
+                    self.bytes += len(value)
+        item.notes = kept or None
 
     def end_claim(self, item: Item) -> None:
         """Nobody holds the item any more."""
@@ -187,7 +184,8 @@ class Tables:
         agent = claim.agent
         was_full = agent.full
         del agent.holds[item.id]
-        self.watch_claim(item, None)
+        if claim.watch is not None:
+            self.watch_claim(item, None)
         item.claim = None
         if was_full and self.listener is not None:
             self.listener.agent_changed(agent.name)
@@ -286,8 +284,8 @@ class Tables:
             if claims:
                 return claims
             return happened[0].id if len(happened) == 1 else [event.id for event in happened]
-        if first is e.ItemFound:
-            return {"found": happened[0].id}
+        if first is e.NothingChanged:
+            return happened[0].facts
         facts: dict[str, Any] = {}
         touched = 0
         last = None
@@ -298,9 +296,9 @@ class Tables:
                 last = event.ids[0]
             elif kind is e.AgentsForgotten:
                 facts["forgotten"] = True
-            elif hasattr(event, "id"):
+            elif (number := getattr(event, "id", None)) is not None:
                 touched += 1
-                last = event.id
+                last = number
         if last is not None:
             facts["touched"] = touched
             self._outcome(facts, self.items[last])
