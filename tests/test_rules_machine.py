@@ -26,6 +26,7 @@ from swarmshd import events as e
 from swarmshd.commands import Actor, Refusal
 from swarmshd.protocol import STATES
 from swarmshd.workqueue.records import BURIED, CANCELLED, CLAIMED, ENDED, READY, SCHEDULED, Item
+from swarmshd.workqueue.tables import Tables
 from tests.asking import (
     CHANGES,
     ENDING,
@@ -335,10 +336,16 @@ class Anything(RuleBasedStateMachine):
     def later(self, gap: int) -> None:
         self.house.now += gap
 
-    @rule(what=st.sampled_from(["leap", "die", "lose_sight", "restart"]), watch=watches, sure=st.booleans())
+    @rule(
+        what=st.sampled_from(["fold", "fold", "leap", "die", "lose_sight", "restart"]),
+        watch=watches,
+        sure=st.booleans(),
+    )
     def happens(self, what: str, watch: tuple[int, int], sure: bool) -> None:
         """What comes from outside, now and then."""
-        if what == "leap":
+        if what == "fold":
+            self.fold()
+        elif what == "leap":
             self.leap(3 * SECOND if sure else HOUR)
         elif what == "die":
             self.die(watch, sure)
@@ -346,6 +353,12 @@ class Anything(RuleBasedStateMachine):
             self.lose_sight(watch)
         else:
             self.restart(not sure)
+
+    def fold(self) -> None:
+        """A snapshot is made, and the daemon goes on: who starts later begins with the one and replays the rest."""
+        tables = Tables()
+        tables.restore(e.decode_rows(e.encode_rows(list(self.house.replayed.rows()))))
+        self.house.replayed = tables
 
     def leap(self, gap: int) -> None:
         self.turn()

@@ -40,8 +40,8 @@ def rows_of(tables: "Tables") -> Iterator[list[Any]]:
     for minted, order in enumerate(t.key_order):
         for at, key in order:
             kept = t.keys.get(key)
-            if kept is not None and kept[2] == at:
-                yield [KEY, key, bool(minted), at, kept[0], kept[1]]
+            content, facts = kept[:2] if kept is not None and kept[2] == at else (None, None)
+            yield [KEY, key, bool(minted), at, content, facts]
 
 
 def _item_row(item: Item) -> list[Any]:
@@ -155,7 +155,8 @@ def _restore_ended(tables: "Tables", row: Sequence[Any]) -> None:
 
 def _restore_key(tables: "Tables", row: Sequence[Any]) -> None:
     _, key, minted, at, content, facts = row
-    tables.keys[key] = (content, facts, at)
+    if content is not None:  # else it was freed; KeysForgotten counts it all the same
+        tables.keys[key] = (content, facts, at)
     tables.key_order[minted].append((at, key))
 
 
