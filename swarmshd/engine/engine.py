@@ -398,7 +398,6 @@ class Engine:
         """The wall clock is ``gap`` ms ahead of where time had come to: take it up, and let no lease pay for it."""
         self.queue.begin(now)
         self.record(self.queue.record(e.ClockShifted(gap)))
-        self.queue.desk.calm_until = now + self.queue.desk.policy.lease
 
     def sync(self) -> int:
         """Make the written batch durable; blocks. May run in another thread. Returns how long it took, in ns.

@@ -117,20 +117,15 @@ def _begin_epoch(engine: Engine, recovery: Recovery, now: int, boot: str, adopt:
     """Write down what the start changes, and make it durable."""
     queue, tables = engine.queue, engine.queue.tables
     downtime = 0 if recovery.created else now - tables.time
-    same_boot = tables.boot == boot
     queue.begin(now)
-    queue.desk.calm_until = now + queue.desk.policy.lease
     reserved = engine.numbers.first_reservation(tables.position)
     engine.record(queue.record(e.EpochStarted(recovery.epoch + 1, boot, *reserved)))
     if downtime > 0:
         engine.record(queue.record(e.ClockShifted(downtime)))
     engine.commit()
     engine.numbers.granted(reserved)
-    if not same_boot:
-        for happened in queue.host_restarted():
-            engine.record(happened)
-        engine.commit()
-        return 0
+    for happened in queue.host_restarted():  # at every start: one that crashed may have come only half way
+        engine.record(happened)
     unproven = 0
     for watch in queue.watches():
         state = adopt(*watch)

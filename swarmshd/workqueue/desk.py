@@ -31,7 +31,6 @@ class Desk:
     actor: Actor = ROOT
     watch: tuple[int, int] | None = None
     """The process whose descriptor came with the command."""
-    calm_until: int = 0
 
     def setting(self, item: Item, name: str, default: int) -> int:
         """A setting of the item, else of its queue, else the default."""
