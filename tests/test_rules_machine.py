@@ -485,7 +485,7 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_nothing_contradicts_itself_whatever_is_asked() -> None:
-    run(120, 40)
+    run(60, 40)
 
 
 @pytest.mark.slow
