@@ -1,5 +1,6 @@
 """The notify protocol, socket activation and the log's levels, over real sockets."""
 
+import fcntl
 import logging
 import os
 import shutil
@@ -159,7 +160,7 @@ print([fd for fd in range(3, 10) if os.path.exists(f"/proc/self/fd/{fd}")])
 
 def activated(*handed: int, names: str = "", count: str = "", pid: str = "") -> tuple[str, str]:
     """What a process says that is started with these descriptors from 3 on, and which of them it keeps."""
-    high = [os.dup2(fd, 100 + at) for at, fd in enumerate(handed)]  # as one of them may be 3 here
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in handed]  # as one of them may be 3 here
     environ = {**os.environ, "LISTEN_FDS": count or str(len(handed)), "LISTEN_FDNAMES": names}
     command = [sys.executable, "-c", PROGRAM, pid, *map(str, high)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, pass_fds=high, check=True)

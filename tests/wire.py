@@ -34,7 +34,8 @@ class Wire:
         """Send bytes as they are, with descriptors."""
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         sent = self.socket.sendmsg([data], ancillary)
-        self.socket.sendall(data[sent:])
+        if sent < len(data):  # sending nothing would fail, too, once the daemon has closed
+            self.socket.sendall(data[sent:])
 
     def send(self, verb: Any, descriptors: Sequence[int] = (), /, **arguments: Any) -> int:
         """Send a request; returns its number."""
