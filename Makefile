@@ -14,11 +14,11 @@ endif
 
 .PHONY: check test demo benchmark format clean stale
 
-check: $(VENV)/.dev  ## what a change must pass before it is committed; under 40 seconds
+check: $(VENV)/.dev  ## what a change must pass before it is committed; under a minute
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet --output-format concise .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n auto --maxprocesses=8 -m 'not real and not slow'
+	$(BIN)/pytest -q -n auto --maxprocesses=8 --hypothesis-profile=check -m 'not real and not slow'
 
 test: $(VENV)/.dev  ## all tests
 	$(BIN)/pytest -n auto --maxprocesses=8

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from swarmctl.connection import Connection
 from tests.wire import Wire
 
 settings.register_profile("gate", derandomize=True)
-"""The gate looks at the same cases each time; whoever works on the code looks at new ones."""
+"""CI looks at the same cases each time; whoever works on the code looks at new ones."""
+settings.register_profile("check", derandomize=True, max_examples=20)
+"""`make check` looks at a few, the same each time: it asks for this by name."""
 if "CI" in os.environ:
     settings.load_profile("gate")
 
@@ -150,8 +153,8 @@ def directory() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture
-def make_daemon(directory: Path) -> Iterator[Any]:
+@contextmanager
+def daemons(directory: Path) -> Iterator[Any]:
     """Makes daemons (not started) with settings ``NAME=VALUE``; they are killed at the end.
 
     Whatever a test does to a daemon, it neither ends by itself nor logs a traceback.
@@ -174,6 +177,13 @@ def make_daemon(directory: Path) -> Iterator[Any]:
         log = daemon.log.read_text() if daemon.log.exists() else ""
         assert ended is None, f"it ended by itself with {ended}; its log: {log}"
         assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def make_daemon(directory: Path) -> Iterator[Any]:
+    """Makes the daemons of one test; see :func:`daemons`."""
+    with daemons(directory) as make:
+        yield make
 
 
 @pytest.fixture

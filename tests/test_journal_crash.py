@@ -219,7 +219,7 @@ class Life:
         return recovery
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("share", [0.5, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_what_a_killed_daemon_left_unsynced_is_durable_before_it_is_built_upon(tmp_path, share):
     """First only the process dies, so its writes are still there to be read; then the power fails."""
     total = crash_points(tmp_path)
@@ -253,7 +253,7 @@ def test_the_work_is_more_than_a_few_operations(tmp_path):
     assert crash_points(tmp_path) >= 100
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.95, 1.0])
+@pytest.mark.parametrize("share", [0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.0, 0.95, 1.0))])
 def test_a_crash_at_any_operation_loses_nothing_that_was_acknowledged(tmp_path, share):
     """A life of three starts: the second crashes in recovery or early, the third sees what is left."""
     total = crash_points(tmp_path)

@@ -82,7 +82,8 @@ def test_a_start_without_journal_says_so(tmp_path):
     assert (recovery.position, recovery.epoch, recovery.clean, recovery.torn) == (0, 0, True, None)
 
 
-def test_a_journal_cut_at_every_offset_keeps_its_longest_sound_prefix(tmp_path):
+@pytest.mark.parametrize("zeroed", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_journal_cut_at_every_offset_keeps_its_longest_sound_prefix(tmp_path, zeroed):
     """Cut, or zeroed from there on: both are what an unfinished write leaves."""
     origin, place = tmp_path / "origin", tmp_path / "cut"
     write(origin, BODIES[:12], synced=False)
@@ -94,25 +95,24 @@ def test_a_journal_cut_at_every_offset_keeps_its_longest_sound_prefix(tmp_path):
     place.mkdir()
     target = place / path.name
     for cut in range(records.SECTOR, used + 20):
-        for tail in (b"", bytes(len(data) - cut)):
-            target.write_bytes(data[:cut] + tail)
-            _, batches, found = read(place, mend=True)
-            assert is_prefix(batches, whole)
-            assert len(batches) in ends
-            if found.torn is not None:
-                assert found.torn.path == target
-                kept = found.torn.copy.read_bytes()
-                assert len(kept) == found.torn.bytes
-                assert kept == data[found.torn.offset : found.torn.offset + found.torn.bytes]
-                assert found.torn.offset + found.torn.bytes <= cut
-                assert not found.clean
-                found.torn.copy.unlink()
-            else:
-                assert not data[:cut][found._scan.stop :].strip(b"\0")
-            again = read(place)
-            assert again[1] == batches
-            assert again[2].torn is None
-            assert again[2].clean
+        target.write_bytes(data[:cut] + bytes(len(data) - cut if zeroed else 0))
+        _, batches, found = read(place, mend=True)
+        assert is_prefix(batches, whole)
+        assert len(batches) in ends
+        if found.torn is not None:
+            assert found.torn.path == target
+            kept = found.torn.copy.read_bytes()
+            assert len(kept) == found.torn.bytes
+            assert kept == data[found.torn.offset : found.torn.offset + found.torn.bytes]
+            assert found.torn.offset + found.torn.bytes <= cut
+            assert not found.clean
+            found.torn.copy.unlink()
+        else:
+            assert not data[:cut][found._scan.stop :].strip(b"\0")
+        again = read(place)
+        assert again[1] == batches
+        assert again[2].torn is None
+        assert again[2].clean
 
 
 def test_the_longest_prefix_is_really_the_longest(tmp_path):
@@ -143,7 +143,7 @@ def build(directory):
     return journal
 
 
-@pytest.mark.parametrize("mask", [0xFF, 0x01])
+@pytest.mark.parametrize("mask", [0x01, pytest.param(0xFF, marks=pytest.mark.slow)])
 def test_every_flipped_byte_is_refused_or_changes_nothing(tmp_path, mask):
     build(tmp_path)
     sound = content(tmp_path)

@@ -675,7 +675,7 @@ def test_the_rules_agree_with_a_naive_model() -> None:
     run_state_machine_as_test(
         Rules,
         settings=settings(
-            max_examples=80, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 
