@@ -91,9 +91,9 @@ TIMES = frozenset(
         *"seen_at oldest_ready_at started_at now since".split(),
     ]
 )
-DURATIONS = frozenset("lease max_runtime heartbeat stall_after".split())
+DURATIONS = frozenset("lease max_runtime heartbeat stall_after left silent".split())
 _MILLISECONDS = {"window_ms": "window"}
-_COUNTS = frozenset(("elsewhere", "by", "states"))  # their keys are names that users chose
+_COUNTS = frozenset(("elsewhere", "by", "states", "counts"))  # their keys are names that users chose
 
 
 def for_json(facts: Mapping[Any, Any]) -> dict[str, Any]:
@@ -111,6 +111,8 @@ def for_json(facts: Mapping[Any, Any]) -> dict[str, Any]:
             value = readable(value)
         elif type(value) is dict and name not in _COUNTS:
             value = for_json(value)
+        elif type(value) is list and value and type(value[0]) is dict:
+            value = [for_json(one) for one in value]
         shown[str(name)] = value
     return shown
 

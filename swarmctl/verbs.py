@@ -271,6 +271,21 @@ _VERBS = (
         example="swarmctl held",
     ),
     Verb(
+        "explain",
+        "[ID…]",
+        (
+            Option("--agent", "name", "ID", "why this agent does not get it; without ids: why it gets nothing"),
+            Option("--queue", "name", "Q", "why nothing of this queue is claimed; with --agent: by that agent"),
+        ),
+        wire="explain",
+        run="swarmctl.explaining:explain",
+        group=LOOK,
+        meaning="why nobody has an item, or why an agent gets nothing",
+        example="swarmctl explain 42 --agent a1",
+        note="One line for each reason: the code, the command that does something about it, the sentence. The first "
+        "is `claimable` exactly when a claim would be granted.",
+    ),
+    Verb(
         "wait",
         "[ID…]",
         (

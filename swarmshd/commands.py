@@ -59,6 +59,11 @@ LIST_MAX = 1000
 MEDIUM = protocol.PRIORITIES.index("medium")
 
 
+def one_line(text: str) -> str:
+    """A sentence, whatever texts of users it quotes."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
+
+
 class Refusal(Exception):
     """A lawful no: a code of ``protocol.CODES``, one sentence, and facts for programs."""
 
@@ -70,10 +75,7 @@ class Refusal(Exception):
 
     def wire(self) -> dict[str, object]:
         """The map that stands third in the reply. Its message is one line, whatever texts of users it quotes."""
-        message = self.message
-        if not message.isprintable():
-            message = "".join(each if each.isprintable() else " " for each in message)
-        facts: dict[str, object] = {"message": message, "retryable": protocol.CODES[self.code][1]}
+        facts: dict[str, object] = {"message": one_line(self.message), "retryable": protocol.CODES[self.code][1]}
         facts.update(self.facts)
         return facts
 
@@ -316,6 +318,13 @@ class Queues:
 
 
 @frozen
+class Explain:
+    id: Reference | None = None
+    agent: Name | None = None
+    queue: Name | None = None
+
+
+@frozen
 class Status:
     pass
 
@@ -384,6 +393,7 @@ COMMANDS: dict[str, type] = {
     "wait": Wait,
     "agents": Agents,
     "queues": Queues,
+    "explain": Explain,
     "status": Status,
     "submit": Submit,
     "batch": Batch,
@@ -597,6 +607,11 @@ def _choose(verb: str, command: Any) -> None:
         _check_durations(verb, command)
     elif verb in ("cancel", "kick", "wait", "pause", "resume"):
         _check_target(verb, command)
+    elif verb == "explain":
+        if command.id is None and command.agent is None and command.queue is None:
+            _bad(verb, "expected id, agent or queue")
+        if command.id is not None and command.queue is not None:
+            _bad(verb, "id and queue exclude each other")
     elif verb == "register" and len(command.labels) > protocol.LABELS_MAX:
         raise Refusal("too_large", f"register: {len(command.labels)} labels; the limit is {protocol.LABELS_MAX}")
     elif verb == "hold" and not command.watch:

@@ -37,6 +37,7 @@ VERBS = {
     "wait": READ,
     "agents": READ,
     "queues": READ,
+    "explain": READ,
     "status": READ,
     "submit": WORK,
     "batch": WORK,

@@ -401,6 +401,14 @@ def agents(agent: str | None = None) -> Ask[list[Reply]]:
     return Ask("agents", _member("agents"), {"agent": agent})
 
 
+def explain(id: Reference | None = None, *, agent: str | None = None, queue: str | None = None) -> Ask[Reply]:
+    """Why nobody has an item (``agent``: why that agent has not), why an agent gets nothing, why a queue stands still.
+
+    ``reasons`` are dictionaries with ``code``, ``message`` and facts; ``claimable`` whether a claim would be granted.
+    """
+    return Ask("explain", _whole, {"id": id, "agent": agent, "queue": queue})
+
+
 def queues(queue: str | None = None) -> Ask[list[Reply]]:
     """All queues, or one."""
     return Ask("queues", _member("queues"), {"queue": queue})

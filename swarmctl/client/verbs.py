@@ -66,6 +66,7 @@ class Verbs:
     register = Verb(asking.register)
     held = Verb(asking.held)
     agents = Verb(asking.agents)
+    explain = Verb(asking.explain)
     queues = Verb(asking.queues)
     queue_set = Verb(asking.queue_set)
     pause = Verb(asking.pause)

@@ -41,7 +41,7 @@ def claim(desk: Desk, command: Claim) -> Iterator[e.Event]:
             return
     may_claim(desk, agent)
     if command.id is not None:
-        yield take(desk, command, _this_one(desk, command, agent), agent)
+        yield take(desk, command, this_one(desk, command, agent), agent)
         return
     shape = desk.ready.shape(filter_of(desk, command))
     first = desk.ready.first(shape)
@@ -121,7 +121,12 @@ def _paused(queue: Queue) -> Refusal:
     return Refusal("empty", f"queue {queue.name} is paused: {reason}", paused=reason)
 
 
-def _this_one(desk: Desk, command: Claim, agent: Agent | None) -> Item:
+def this_one(desk: Desk, command: Claim, agent: Agent | None) -> Item:
+    """The item that a claim asks for by its id.
+
+    Raises:
+        Refusal: it may not be claimed now, or not by this agent.
+    """
     item = find(desk, command.id)
     if item.state != READY:
         raise Refusal("conflict", f"item {item.id} is {item.state}", state=item.state)

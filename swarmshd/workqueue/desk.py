@@ -15,6 +15,7 @@ from swarmshd.workqueue.policy import Policy
 from swarmshd.workqueue.ready import ReadyIndex
 from swarmshd.workqueue.records import CANCELLED, DONE, Agent, Claim, Item, Queue
 from swarmshd.workqueue.tables import Tables
+from swarmshd.workqueue.waiting import Waiters
 
 ROOT = Actor(0, 0, admin=True)
 
@@ -27,6 +28,7 @@ class Desk:
     ready: ReadyIndex
     policy: Policy
     mint: Mint
+    waiters: Waiters
     now: int = 0
     actor: Actor = ROOT
     watch: tuple[int, int] | None = None

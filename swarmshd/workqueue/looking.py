@@ -123,7 +123,7 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
     }
     if item.waits:
         fields["blocked_by"] = sorted(item.waits)
-        fields["blocked_reason"] = _blocked_reason(desk, item)
+        fields["blocked_reason"] = blocked_reason(desk, item)
     if item.due_at is not None:
         fields["due_at"] = item.due_at
     if item.state == READY:
@@ -143,7 +143,7 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
     return _present(fields)
 
 
-def _blocked_reason(desk: Desk, item: Item) -> str | None:
+def blocked_reason(desk: Desk, item: Item) -> str | None:
     """Why what the item waits for will not come by itself, as things are now."""
     for number in sorted(item.waits or ()):
         waited = desk.tables.items.get(number)
@@ -341,19 +341,20 @@ def held(desk: Desk, command: Held) -> dict[str, Any]:
     return {"items": views}
 
 
-def agent_view(desk: Desk, agent: Agent) -> dict[str, Any]:
-    """An agent as ``agents`` tells of it."""
+def agent_state(desk: Desk, agent: Agent) -> str:
+    """Whether the agent works, or why it does not."""
     silent = desk.now - agent.seen
     if agent.quiet:
-        state = "quiet"
-    elif agent.died is not None and agent.seen <= agent.died:
-        state = "gone"
-    elif agent.heartbeat and silent > SUSPECT_AFTER * agent.heartbeat:
-        state = "suspect"
-    elif agent.holds or silent < IDLE_AFTER:
-        state = "active"
-    else:
-        state = "idle"
+        return "quiet"
+    if agent.died is not None and agent.seen <= agent.died:
+        return "gone"
+    if agent.heartbeat and silent > SUSPECT_AFTER * agent.heartbeat:
+        return "suspect"
+    return "active" if agent.holds or silent < IDLE_AFTER else "idle"
+
+
+def agent_view(desk: Desk, agent: Agent) -> dict[str, Any]:
+    """An agent as ``agents`` tells of it."""
     return _present(
         {
             "agent": agent.name,
@@ -364,7 +365,7 @@ def agent_view(desk: Desk, agent: Agent) -> dict[str, Any]:
             "specialization": agent.specialization,
             "labels": list(agent.labels) or None,
             "heartbeat": agent.heartbeat,
-            "state": state,
+            "state": agent_state(desk, agent),
             "holds": list(agent.holds),
             "watching": None if agent.watch is None else agent.watch[0],
             "seen_at": agent.seen,

@@ -21,7 +21,7 @@ from swarmshd.commands import (
     Request,
     SubmitAll,
 )
-from swarmshd.workqueue import answers, claiming, governing, holding, looking, mending, submitting, timers
+from swarmshd.workqueue import answers, claiming, explaining, governing, holding, looking, mending, submitting, timers
 from swarmshd.workqueue.deadlines import Deadlines
 from swarmshd.workqueue.desk import Desk
 from swarmshd.workqueue.mint import Mint
@@ -76,6 +76,7 @@ LOOKS: dict[str, Callable[[Desk, Any], dict[str, Any]]] = {
     "held": looking.held,
     "agents": looking.agents,
     "queues": looking.queues,
+    "explain": explaining.explain,
     "wait": looking.outcome,
 }
 
@@ -94,7 +95,7 @@ class WorkQueue:
         self.ready = ReadyIndex()
         self.deadlines = Deadlines()
         self.waiters = Waiters()
-        self.desk = Desk(self.tables, self.ready, policy, mint)
+        self.desk = Desk(self.tables, self.ready, policy, mint, self.waiters)
         self._swept = 0
 
     def serve(self) -> None:

@@ -116,6 +116,10 @@ class Waiters:
         """Every waiting request, in the order in which they came."""
         return list(self._all.values())
 
+    def claims(self) -> Iterator[Waiter]:
+        """Every claim that waits, in the order in which they came."""
+        return (waiter for waiter in self._all.values() if waiter.shape is not None)
+
     # -- lines -------------------------------------------------------------------------------------------
 
     def line_up(self, waiter: Waiter, shape: Shape) -> None:
