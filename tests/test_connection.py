@@ -598,7 +598,7 @@ def test_the_daemon_of_another_user_is_not_believed(start: Start, path: str, mon
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
     monkeypatch.setattr("swarmctl.connection.places.os.access", lambda *_, **__: True)
     if os.getuid() == 0:  # root's daemon is believed by everybody: let it be nobody's
-        monkeypatch.setattr("swarmctl.connection._CREDENTIALS", _Uid(65534))
+        monkeypatch.setattr("swarmctl.connection.places._CREDENTIALS", _Uid(65534))
     with pytest.raises(Unreachable, match="a socket that is not ours") as caught:
         Connection(path).call("status", {})
     assert caught.value.exit == 69

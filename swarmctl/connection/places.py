@@ -1,16 +1,18 @@
-"""Where the daemon's socket is, and what to do when it cannot be found or opened.
+"""Where the daemon's socket is, how it is opened, and what to do when it cannot be.
 
 The places are those of the documentation, in its order. A socket in /tmp is taken only from a directory that nobody
 else can write to; whose daemon answers is looked at again after the connect.
 """
 
 import os
+from _socket import AF_UNIX, SCM_RIGHTS, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
+from _struct import Struct
 
 from swarmctl.connection.refused import Denied, Unreachable, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 PATH_MAX = 107
 """Bytes that fit into the address of a Unix socket."""
@@ -18,6 +20,7 @@ PATH_MAX = 107
 OWNER = "swarmsh"
 """The user that the system's daemon runs as."""
 
+_CREDENTIALS = Struct("3i")
 _SOCKET_TYPE, _TYPE_MASK = 0o140000, 0o170000
 
 
@@ -78,6 +81,42 @@ def _why_not(path: str) -> "str | None":
     if not os.access(path, os.W_OK, effective_ids=True):
         raise PermissionError
     return None
+
+
+def open_socket(path: str) -> socket:
+    """A socket that is connected to the daemon at ``path``, and never blocks.
+
+    Raises:
+        OSError: nobody is there now, or nobody accepts; it may be tried again.
+        Unreachable: trying again is no use.
+        Denied: this user may not open it.
+    """
+    link = socket(AF_UNIX, SOCK_STREAM)
+    try:
+        link.settimeout(0)  # a Unix socket connects at once, or says EAGAIN when the daemon's backlog is full
+        link.connect(path)
+        _, uid, _ = _CREDENTIALS.unpack(link.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
+        if not is_ours(uid):
+            why = f"a socket that is not ours: its owner is uid {uid}, not root, {OWNER} or you"
+            raise unreachable([[path, why]], retryable=False)
+    except PermissionError:
+        link.close()
+        raise denied(path) from None
+    except (FileNotFoundError, ConnectionRefusedError, BlockingIOError, InterruptedError):
+        link.close()
+        raise
+    except OSError as error:
+        link.close()
+        raise unreachable([[path, (error.strerror or str(error)).lower()]], retryable=False) from None
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+def rights(fds: "Sequence[int]") -> "list[tuple[int, int, bytes]]":
+    """The ancillary data that passes these descriptors."""
+    return [(SOL_SOCKET, SCM_RIGHTS, Struct(f"{len(fds)}i").pack(*fds))] if fds else []
 
 
 def unreachable(tried: "list[list[str]]", *, retryable: bool) -> Unreachable:
