@@ -17,7 +17,8 @@ import pytest
 import swarmctl
 from swarmctl import Client, Conflict, Empty, LeaseLost, NotFound, Refused, Unreachable
 from swarmctl.client import keeping
-from swarmctl.client.claimed import Claimed, last_line
+from swarmctl.client.claimed import Claimed
+from swarmctl.client.held import last_line
 from swarmctl.client.pool import Pool, setting
 from swarmctl.connection import Busy
 from tests.conftest import PATIENCE, Daemon

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from swarmctl.client import Client
+    from swarmctl.client.asker import Asker
 
 T = TypeVar("T")
 Reference = int | str
@@ -24,7 +24,7 @@ class Ask(Generic[T]):
     def __init__(
         self,
         verb: str,
-        read: Callable[[Client, Reply], T],
+        read: Callable[[Asker, Reply], T],
         arguments: Mapping[str, object],
         *,
         acts: bool = False,

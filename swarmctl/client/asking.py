@@ -1,9 +1,9 @@
 """What can be asked: one function for each verb, from Python's values to the arguments of the wire.
 
-Each function returns an ``Ask`` and sends nothing. ``Client`` and ``Pipeline`` offer the same functions as methods, so
-every verb has its signature and its documentation here and once. Durations are seconds (int or float), moments are
-seconds since the epoch or a ``datetime``; an item is named by its id (int) or its ref (str). What comes back as a
-dictionary is the reply of swarmsh-protocol(7) as it stands, with milliseconds.
+Each function returns an ``Ask`` and sends nothing. Both clients and their pipelines offer the same functions as
+methods, so every verb has its signature and its documentation here and once. Durations are seconds (int or float),
+moments are seconds since the epoch or a ``datetime``; an item is named by its id (int) or its ref (str). What comes
+back as a dictionary is the reply of swarmsh-protocol(7) as it stands, with milliseconds.
 """
 
 from __future__ import annotations
@@ -24,38 +24,39 @@ from swarmctl.client.ask import (
     milliseconds,
     moment,
 )
-from swarmctl.client.claimed import Claimed
 from swarmctl.connection import Empty
 
 if TYPE_CHECKING:
-    from swarmctl.client import Client
+    from swarmctl.client.asker import Asker
+    from swarmctl.client.claimed import Claimed
 
 T = TypeVar("T")
 
 
-def _whole(_: Client, reply: Reply) -> Reply:
+def _whole(_: Asker, reply: Reply) -> Reply:
     return reply
 
 
-def _id(_: Client, reply: Reply) -> int:
+def _id(_: Asker, reply: Reply) -> int:
     return int(reply["id"])
 
 
-def _claimed(client: Client, reply: Reply) -> Claimed:
+def _claimed(asker: Asker, reply: Reply) -> Claimed:
     if not reply["items"]:
         raise Empty("empty", {"message": "nothing to claim"})
-    return Claimed(client, reply["items"][0], watched=client.watches)
+    claimed: Claimed = asker.claimed(reply["items"][0], watched=asker.watches)
+    return claimed
 
 
-def _all_claimed(client: Client, reply: Reply) -> list[Claimed]:
-    return [Claimed(client, fields, watched=client.watches) for fields in reply["items"]]
+def _all_claimed(asker: Asker, reply: Reply) -> list[Claimed]:
+    return [asker.claimed(fields, watched=asker.watches) for fields in reply["items"]]
 
 
-def _all_held(client: Client, reply: Reply) -> list[Claimed]:
-    return [Claimed(client, fields, watched=False) for fields in reply["items"]]  # not by this process, for all we know
+def _all_held(asker: Asker, reply: Reply) -> list[Claimed]:
+    return [asker.claimed(fields, watched=False) for fields in reply["items"]]  # not by this process, for all we know
 
 
-def _member(name: str) -> Callable[[Client, Reply], Any]:
+def _member(name: str) -> Callable[[Asker, Reply], Any]:
     return lambda _, reply: reply[name]
 
 
@@ -152,7 +153,7 @@ def claim_many(
 
 
 def _claim(
-    read: Callable[[Client, Reply], T],
+    read: Callable[[Asker, Reply], T],
     count: int | None,
     type: Words | None,
     queue: Words | None,
@@ -288,11 +289,21 @@ def cancel(id: Reference, reason: str | None = None) -> Ask[Reply]:
     return Ask("cancel", _whole, {"id": id, "reason": reason})
 
 
+def cancel_some(group: str, reason: str | None) -> Ask[Reply]:
+    """Cancel open items of a group, as many as one command may; ``more`` says whether there are others."""
+    return Ask("cancel", _whole, {"group": group, "reason": reason})
+
+
 def edit(
     id: Reference, *, priority: str | None = None, queue: str | None = None, delay: Seconds | None = None
 ) -> Ask[Reply]:
     """Change an item that nobody holds."""
     return Ask("edit", _whole, {"id": id, "priority": priority, "queue": queue, "delay": milliseconds(delay)})
+
+
+def batch(commands: list[list[Any]], *, atomic: bool | None = None, key: str | None = None) -> Ask[Reply]:
+    """Commands ``[verb, arguments]`` in one frame."""
+    return Ask("batch", _whole, {"commands": commands, "atomic": atomic, "key": key})
 
 
 # -- looking -------------------------------------------------------------------------------------------

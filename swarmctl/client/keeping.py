@@ -1,7 +1,8 @@
 """What keeps a claim while its holder works: the daemon's watch on this process, or else heartbeats.
 
 The watch needs nothing from this process: it may compute for minutes without letting another thread run, and its
-claims are free the moment it dies. Where the kernel or a sandbox gives no pidfd, a thread sends heartbeats.
+claims are free the moment it dies. Where the kernel or a sandbox gives no pidfd, heartbeats are sent: by a thread
+here, by a task of trio in ``swarmctl.aio``.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from swarmctl.identity import open_pidfd
 
 if TYPE_CHECKING:
     from swarmctl.client import Client
+    from swarmctl.client.ask import Reply
     from swarmctl.client.claimed import Claimed
+    from swarmctl.client.held import Held
 
 BEATS = 3
 """Heartbeats in the length of a lease."""
 
 PAUSE = 1.0
 """Seconds until the next attempt when a heartbeat could not be sent."""
+
+LONGEST = 3600.0
+"""Seconds after which it is looked again whether one is due."""
 
 _lock = threading.Lock()
 _own: tuple[int, int | None] | None = None  # this process's pid and its pidfd, None where there is none
@@ -51,19 +57,63 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
+class Beats:
+    """Which claims need heartbeats, and when."""
+
+    def __init__(self) -> None:
+        self._due: dict[Held[Any], float] = {}
+
+    def keep(self, claimed: Held[Any]) -> None:
+        """This claim needs them from now on."""
+        self._due[claimed] = time.monotonic() + claimed.lease / BEATS
+
+    def drop(self, claimed: Held[Any]) -> None:
+        """It needs no more."""
+        self._due.pop(claimed, None)
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds until the next are due; None if no claim needs any."""
+        return min(min(self._due.values()) - time.monotonic(), LONGEST) if self._due else None
+
+    def due(self) -> list[Held[Any]]:
+        """The claims whose heartbeats are due."""
+        now = time.monotonic()
+        return [claimed for claimed, due in self._due.items() if due <= now]
+
+    def answered(self, claims: list[Held[Any]], replies: list[Any] | None) -> None:
+        """Take note of what they were answered; None if they were not."""
+        if replies is not None:
+            for claimed, (code, body) in zip(claims, replies, strict=True):
+                claimed.heard(refusal(code, body) if code != 0 else body)
+        for claimed in claims:
+            if claimed in self._due:
+                if claimed.lost.is_set():
+                    del self._due[claimed]
+                else:
+                    pause = claimed.lease / BEATS
+                    self._due[claimed] = time.monotonic() + (pause if replies is not None else min(PAUSE, pause))
+
+
+def heartbeats(claims: list[Held[Any]], agent: str) -> tuple[dict[str, object], float]:
+    """The arguments of the batch that renews these, and the seconds that it may take."""
+    commands = [["heartbeat", {"ids": [claimed.id], "token": claimed.token, "agent": agent}] for claimed in claims]
+    return {"commands": commands}, min(claimed.lease for claimed in claims)
+
+
 class Keeper:
     """One thread that sends the heartbeats of all claims that need them; it ends when there are none."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._changed = threading.Condition()
-        self._due: dict[Claimed, float] = {}
+        self._beats = Beats()
         self._thread: threading.Thread | None = None
 
     def keep(self, claimed: Claimed) -> None:
         """Send heartbeats for this claim from now on."""
         with self._changed:
-            self._due[claimed] = time.monotonic() + claimed.lease / BEATS
+            self._beats.keep(claimed)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="swarmsh heartbeats", daemon=True)
                 self._thread.start()
@@ -72,55 +122,28 @@ class Keeper:
     def drop(self, claimed: Claimed) -> None:
         """No more heartbeats for this claim."""
         with self._changed:
-            self._due.pop(claimed, None)
+            self._beats.drop(claimed)
             self._changed.notify()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                if not self._due:
+                pause = self._beats.pause
+                if pause is None:
                     self._thread = None
                     return
-                now = time.monotonic()
-                first = min(self._due.values())
-                if first > now:
-                    self._changed.wait(min(first - now, 3600))
+                if pause > 0:
+                    self._changed.wait(pause)
                     continue
-                claims = [claimed for claimed, due in self._due.items() if due <= now]
-            pause = self._beat(claims)
+                claims = self._beats.due()
+            replies = self._beat(claims)
             with self._changed:
-                for claimed in claims:
-                    if claimed in self._due:
-                        if claimed.lost.is_set():
-                            del self._due[claimed]
-                        else:
-                            self._due[claimed] = time.monotonic() + (pause or claimed.lease / BEATS)
+                self._beats.answered(claims, replies)
 
-    def _beat(self, claims: list[Claimed]) -> float | None:
-        """Send one frame of heartbeats; how long to wait before trying again, if it failed."""
-        commands = [
-            ["heartbeat", {"ids": [claimed.id], "token": claimed.token, "agent": self._client.agent}]
-            for claimed in claims
-        ]
-        shortest = min(claimed.lease for claimed in claims)
+    def _beat(self, claims: list[Held[Any]]) -> list[Reply] | None:
+        arguments, timeout = heartbeats(claims, self._client.agent)
         try:
-            replies = self._client.call("batch", {"commands": commands}, timeout=shortest)["replies"]
+            replies: list[Reply] = self._client.call("batch", arguments, timeout=timeout)["replies"]
         except Refused:
-            return min(PAUSE, shortest / BEATS)
-        for claimed, (code, body) in zip(claims, replies, strict=True):
-            heard(claimed, refusal(code, body) if code != 0 else body)
-        return None
-
-
-def heard(claimed: Claimed, reply: dict[str, Any] | Refused) -> None:
-    """Take note of what a heartbeat was answered."""
-    if isinstance(reply, Refused):
-        if not reply.retryable:
-            claimed.lost.set()
-        return
-    if reply.get("stop"):
-        claimed.stop.set()
-    if claimed.id in reply["lost"]:
-        claimed.lost.set()
-    else:
-        claimed.expires_at = reply["renewed"].get(claimed.id, 0) / 1000 or claimed.expires_at
+            return None
+        return replies

@@ -1,4 +1,4 @@
-"""The methods that ``Client`` and ``Pipeline`` share: the same arguments, and each its own kind of answer."""
+"""The methods that both clients and their pipelines share: the same arguments, and each its own kind of answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from swarmctl.client import asking
 from swarmctl.client.ask import Ask
 
 if TYPE_CHECKING:
+    from swarmctl import aio
+    from swarmctl.aio.answer import Answer
     from swarmctl.client import Client
+    from swarmctl.client.claimed import Claimed
     from swarmctl.client.pipeline import Handle, Pipeline
 
 P = ParamSpec("P")
@@ -18,7 +21,10 @@ T = TypeVar("T")
 
 
 class Verb(Generic[P, T]):
-    """A function of ``asking`` as a method: a Client answers with the result, a Pipeline with a handle."""
+    """A function of ``asking`` as a method: a client answers with the result, a pipeline with a handle.
+
+    What is claimed is in hand of the client that claimed it; the client for trio has a ``Claimed`` of its own.
+    """
 
     def __init__(self, build: Callable[P, Ask[T]]) -> None:
         self._build = build
@@ -30,6 +36,22 @@ class Verb(Generic[P, T]):
     def __get__(self, owner: Client, kind: type) -> Callable[P, T]: ...
     @overload
     def __get__(self, owner: Pipeline, kind: type) -> Callable[P, Handle[T]]: ...
+    @overload
+    def __get__(self: Verb[P, Claimed], owner: aio.Client, kind: type) -> Callable[P, Answer[aio.Claimed]]: ...
+    @overload
+    def __get__(
+        self: Verb[P, list[Claimed]], owner: aio.Client, kind: type
+    ) -> Callable[P, Answer[list[aio.Claimed]]]: ...
+    @overload
+    def __get__(self, owner: aio.Client, kind: type) -> Callable[P, Answer[T]]: ...
+    @overload
+    def __get__(self: Verb[P, Claimed], owner: aio.Pipeline, kind: type) -> Callable[P, Handle[aio.Claimed]]: ...
+    @overload
+    def __get__(
+        self: Verb[P, list[Claimed]], owner: aio.Pipeline, kind: type
+    ) -> Callable[P, Handle[list[aio.Claimed]]]: ...
+    @overload
+    def __get__(self, owner: aio.Pipeline, kind: type) -> Callable[P, Handle[T]]: ...
 
     def __get__(self, owner: Any, kind: type) -> Any:
         if owner is None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WAITS = {"claim": "wait", "wait": "timeout"}
 """The argument that holds a verb's wait in milliseconds."""
 
+CLAIMS = ("claim", "claim_new")
+"""The verbs whose replies bring items."""
+
 REPLY_MAX = 16 << 20
 """Largest reply that is read, in bytes. A daemon may have a larger FRAME_MAX than the default."""
 
@@ -50,6 +53,20 @@ class Pending:
     @property
     def repeatable(self) -> bool:
         return VERBS.get(self.verb) == READ or self.verb == "heartbeat" or "key" in self.arguments
+
+    @property
+    def claims(self) -> "list[str]":
+        """The verbs in it whose replies bring items."""
+        verbs = [line[0] for line in self.arguments["commands"]] if self.verb == "batch" else [self.verb]  # type: ignore[attr-defined]
+        return [verb for verb in verbs if verb in CLAIMS]
+
+    @property
+    def strays(self) -> bool:
+        """Whether there may be a claim of it that the daemon does not take back when nobody reads the reply.
+
+        That is so when an earlier connection carried it, and for what is made and claimed in one step.
+        """
+        return bool(self.claims) and (self.doubt or (self.sent and "claim_new" in self.claims))
 
     def body(self, number: int) -> bytes:
         arguments = self.arguments
