@@ -1,0 +1,240 @@
+"""The client for trio: an agent in six lines.
+
+    from swarmctl.aio import Client
+
+    async def agent():
+        async with Client() as queue:
+            async for item in queue.work(type="feature"):
+                async with item:
+                    await item.progress(50, "halfway")
+
+It is ``swarmctl.Client`` with ``await``: the same names, arguments and exceptions (which are those of ``swarmctl``). A
+claim is awaited, or entered: ``async with queue.claim() as item:``. Tasks share a Client without more ado, and it needs
+no nursery. Their requests travel over one connection, many at a time; a claim or a wait has one of its own while it
+runs, which is closed when its task is cancelled, so that the daemon takes back an item that nobody got.
+
+Every call is a checkpoint and may be cancelled. What was asked then may have happened or not, like everything that is
+cancelled under way. An item whose block is cancelled is given back.
+
+A Client belongs to one run of trio at a time. After a fork, or in a process that multiprocessing started, it has
+connections of its own and is the agent ``NAME.PID``; trio itself does not survive a fork, so the child needs a run of
+its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Self, TypeVar, overload
+
+import trio
+
+from swarmctl.aio.answer import Answer
+from swarmctl.aio.claimed import GRACE, Claimed
+from swarmctl.aio.connection import Connection
+from swarmctl.aio.keeping import Keeper
+from swarmctl.aio.looping import Rows, Work
+from swarmctl.aio.pipeline import Pipeline
+from swarmctl.client import asking, several
+from swarmctl.client.ask import Ask, Reply, Seconds, Words, milliseconds
+from swarmctl.client.asker import Asker, keyed
+from swarmctl.client.pipeline import Handle
+from swarmctl.client.pool import Free, no_place
+from swarmctl.client.several import WORK_WAIT, Ids, IdsOrRefusals, Pages, Plan
+from swarmctl.client.verbs import Verb, Verbs
+from swarmctl.connection import Refused
+from swarmctl.connection.exchange import CLAIMS, WAITS
+
+__all__ = ["Answer", "Claimed", "Client", "Handle", "Pipeline"]
+
+T = TypeVar("T")
+
+
+class Client(Asker, Verbs):
+    """The queue, for any number of tasks of trio; what it is made from stands at ``Asker``.
+
+    Of its connections (``pool_size``) claims and waits have one each while they run; all else shares one more.
+    """
+
+    wait = Verb(asking.wait)
+
+    def _begin(self) -> None:
+        self._shared = Connection(self._socket, self._timeout)
+        self._free = Free(lambda: Connection(self._socket, self._timeout, alone=True), reuse=self._reuse)
+        self._places = trio.Semaphore(self._size)
+        self.keeper = Keeper(self)
+
+    def _abandon(self) -> None:
+        self._shared.abandon()
+        self._free.abandon()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. Items in hand stay in hand, until this process ends or their leases do."""
+        self._shared.close()
+        self._free.close()
+
+    def claimed(self, fields: Mapping[str, Any], *, watched: bool) -> Claimed:
+        """A claim as it stands in a reply, in hand."""
+        return Claimed(self, fields, watched=watched)
+
+    # -- requests
+
+    async def call(
+        self,
+        verb: str,
+        arguments: Mapping[str, object],
+        *,
+        wait: Seconds | None = None,
+        timeout: float | None = None,
+        fds: Sequence[int] = (),
+    ) -> Reply:
+        """One request as the protocol has it; a change gets an idempotency key.
+
+        Raises:
+            Refused: the daemon's refusal, or that it could not be reached.
+        """
+        arguments = keyed(verb, arguments)
+        wait_ms = milliseconds(wait)
+        commands: Any = arguments.get("commands", ()) if verb == "batch" else ()
+        if verb in WAITS or verb in CLAIMS or any(command[0] in CLAIMS for command in commands):
+            return await self._call_alone(verb, arguments, timeout, wait_ms, fds)
+        return await self._shared.call(verb, arguments, timeout=timeout, wait_ms=wait_ms, fds=fds)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _call_alone(
+        self,
+        verb: str,
+        arguments: Mapping[str, object],
+        timeout: float | None,
+        wait_ms: int | None,
+        fds: Sequence[int],
+    ) -> Reply:
+        with trio.move_on_after(self._patience) as patience:
+            await self._places.acquire()
+        if patience.cancelled_caught:
+            raise no_place(self._size, self._patience)
+        connection = self._free.take()
+        try:
+            return await connection.call(verb, arguments, timeout=timeout, wait_ms=wait_ms, fds=fds)
+        except Refused:
+            raise
+        except BaseException:
+            await self._return_strays(connection)
+            raise
+        finally:
+            self._free.give_back(connection)
+            self._places.release()
+
+    async def _return_strays(self, connection: Connection) -> None:
+        """Give back what a call that was cancelled may have claimed, where hanging up was not enough."""
+        left, connection.interrupted = connection.interrupted, None
+        if left is None or not left.strays:
+            return
+        wait_ms = 0 if left.verb in WAITS else None
+        with trio.move_on_after(GRACE, shield=True):
+            try:
+                reply = await connection.call(left.verb, left.arguments, timeout=GRACE, wait_ms=wait_ms, fds=left.fds)
+                bodies = [body for code, body in reply["replies"] if code == 0] if left.verb == "batch" else [reply]
+                for item in [item for body in bodies for item in body.get("items", ())]:
+                    await self.release(item["id"], token=item.get("token"), note="its claim was cancelled")
+            except Refused:
+                pass  # there is none, or the daemon is away; then its lease decides
+
+    def ask(self, ask: Ask[T]) -> Answer[T]:
+        """Send one request and read its reply. The methods use it."""
+        return Answer(self._ask(ask))
+
+    @trio.lowlevel.enable_ki_protection
+    async def _ask(self, ask: Ask[T]) -> T:
+        arguments, fds = self.arguments(ask)
+        return ask.read(self, await self.call(ask.verb, arguments, wait=ask.wait, fds=fds))
+
+    def pipeline(self) -> Pipeline:
+        """Gather calls inside an ``async with`` block and send them in one frame at its end."""
+        return Pipeline(self)
+
+    # -- what takes several requests
+
+    async def _follow(self, plan: Plan[T]) -> T:
+        reply: Any = None
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            try:
+                ask = plan.send(reply)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            reply = await self.ask(ask)
+
+    @overload
+    async def submit_many(
+        self, items: Iterable[Mapping[str, Any]], *, atomic: Literal[True], key: str | None = None
+    ) -> Ids: ...
+    @overload
+    async def submit_many(
+        self, items: Iterable[Mapping[str, Any]], *, atomic: bool = False, key: str | None = None
+    ) -> IdsOrRefusals: ...
+
+    async def submit_many(
+        self, items: Iterable[Mapping[str, Any]], *, atomic: bool = False, key: str | None = None
+    ) -> Ids | IdsOrRefusals:
+        """Put many items in, as ``swarmctl.Client.submit_many`` does."""
+        return await self._follow(several.submit_many(self, items, atomic=atomic, key=key))
+
+    async def cancel_group(self, group: str, reason: str | None = None) -> int:
+        """Cancel all open items of a group; how many there were."""
+        return await self._follow(several.cancel_group(group, reason))
+
+    def work(
+        self,
+        type: Words | None = None,
+        *,
+        queue: Words | None = None,
+        team: Words | None = None,
+        until_empty: bool = False,
+        wait: Seconds | None = None,
+        lease: Seconds | None = None,
+    ) -> Work:
+        """Claim one item after another; each is completed when the loop goes on to the next, unless it was ended.
+
+            async for item in queue.work(type="feature"):
+                async with item:
+                    ...
+
+        With the item's block inside, an exception fails the item, is logged (logger ``swarmctl``), and the loop goes
+        on; only if the item could not be failed, the exception ends the loop. Without the block, an exception ends it
+        like ``break`` does, and the item in hand goes back, to be ready again in 15 seconds, no attempt spent.
+
+        Args:
+            type: as for ``claim``.
+            queue: as for ``claim``.
+            team: as for ``claim``.
+            lease: as for ``claim``.
+            until_empty: end when there is nothing to claim.
+            wait: end when nothing came for so many seconds; None: never.
+        """
+        pause = 0 if until_empty else WORK_WAIT if wait is None else wait
+        filters = {"type": type, "queue": queue, "team": team, "lease": lease}
+        return Work(self, pause, filters, endless=not until_empty and wait is None)
+
+    def list(
+        self,
+        state: Words | None = None,
+        queue: Words | None = None,
+        type: Words | None = None,
+        team: Words | None = None,
+        agent: str | None = None,
+        group: str | None = None,
+        all: bool | None = None,
+        after_id: int | None = None,
+    ) -> Rows:
+        """Every item that fits, in the order of ids; open ones, unless ``state`` or ``all`` says otherwise.
+
+        Read page by page while it is iterated: what changes meanwhile may or may not be seen.
+        """
+        return Rows(self, Pages(asking.filtered(state, queue, type, team, agent, group, all), after_id))
