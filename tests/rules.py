@@ -192,10 +192,11 @@ class House:
             for happened in queue.run_due():  # at most a batch of it
                 self.own(happened)
             if self.tables.position == position:
-                break
+                self.serve()
+                if self.tables.position == position:
+                    break
         else:
             raise AssertionError("there is no end of it")
-        self.serve()
         due = queue.next_deadline()
         assert queue.waiters or due is None or due > self.now, "something is due for ever"
 
