@@ -16,20 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from swarmctl.connection import Connection
 from tests.wire import Wire
 
-settings.register_profile("gate", derandomize=True, phases=(Phase.explicit, Phase.generate))
+UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+"""How fast the machine is, is no finding."""
+settings.register_profile("work", **UNTIMED)
+settings.register_profile("gate", derandomize=True, phases=(Phase.explicit, Phase.generate), **UNTIMED)
 """CI looks at the same cases each time; whoever works on the code looks at new ones.
 
 CI does not look for a smaller case that fails too: that may take longer than a test has.
 """
-settings.register_profile("check", derandomize=True, max_examples=20)
+settings.register_profile("check", derandomize=True, max_examples=20, **UNTIMED)
 """`make check` looks at a few, the same each time: it asks for this by name."""
-if "CI" in os.environ:
-    settings.load_profile("gate")
+settings.load_profile("gate" if "CI" in os.environ else "work")
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
