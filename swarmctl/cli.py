@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from swarmctl.connection import Connection, Refused
+    from swarmctl.screen import Screen
 
     Facts = dict[str, Any]
     Command = tuple[str, Facts]
@@ -106,7 +107,10 @@ class Output:
 class Call:
     """One call of a verb: what was asked, and the ways to ask the daemon and to answer."""
 
-    __slots__ = ("_agent", "_connection", "_key", "environ", "given", "json", "line", "out", "quiet", "status", "words")
+    __slots__ = (
+        "_agent", "_connection", "_key", "_screen", "environ",
+        "given", "json", "line", "out", "quiet", "status", "words",
+    )  # fmt: skip
 
     def __init__(self, line: parse.Line, environ: Mapping[str, str]) -> None:
         self.line = line
@@ -120,6 +124,7 @@ class Call:
         self._agent: tuple[str, str] | None = None
         self._connection: Connection | None = None
         self._key: str | None = None
+        self._screen: Screen | None = None
 
     # -- who asks --------------------------------------------------------------------------------------
 
@@ -200,6 +205,24 @@ class Call:
                 yield (facts, None) if code == 0 else (None, refused_as(code, facts))
 
     # -- answering -------------------------------------------------------------------------------------
+
+    @property
+    def for_people(self) -> bool:
+        """Whether the answer goes to somebody who looks at a terminal."""
+        return self.out.terminal and not self.json and not self.quiet
+
+    @property
+    def screen(self) -> Screen:
+        """What that somebody sees: how wide it is, and whether it has colours."""
+        if self._screen is None:
+            from swarmctl.screen import Screen
+
+            self._screen = Screen.of(self.environ, terminal=self.out.terminal)
+        return self._screen
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print lines that were made for the screen."""
+        self.out.text("".join([f"{line}\n" for line in lines]))
 
     def emit(self, facts: Mapping[str, Any]) -> None:
         """Print one JSON object."""

@@ -1,12 +1,11 @@
 """The verbs that only look: list, show, count, get, queues, agents, status, whoami.
 
-On a pipe each prints tab-separated fields without a header; on a terminal the same columns, aligned, with a header and
-relative times. ``show`` and ``status`` print one field a line.
+On a pipe each prints tab-separated fields without a header; ``show`` and ``status`` print one field a line. On a
+terminal ``swarmctl.views`` makes of the same facts what a person likes to read.
 """
 
 from __future__ import annotations
 
-import os
 import time
 
 from swarmctl import render
@@ -37,13 +36,8 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def _age(ms: int | None, now: int) -> str:
-    return "-" if ms is None else render.span(max(0, now - ms))
-
-
-def _moment(call: Call, ms: int | None, now: int) -> str | None:
-    """A moment as an age on a terminal, as RFC 3339 elsewhere."""
-    return _age(ms, now) if call.out.terminal else None if ms is None else render.rfc3339(ms)
+def _moment(ms: int | None) -> str | None:
+    return None if ms is None else render.rfc3339(ms)
 
 
 # -- items ---------------------------------------------------------------------------------------------
@@ -105,57 +99,18 @@ _COLUMNS = ("id", "state", "type", "priority", "queue", "team", "agent", "percen
 
 
 def _items(call: Call, items: Iterable[Facts]) -> None:
-    if not call.out.terminal:
-        for item in items:
-            row = [item.get(column) for column in _COLUMNS]
-            row[8] = render.rfc3339(item["created_at"])
-            call.out.row(*row)
+    if call.out.terminal:
+        from swarmctl.views import tables
+
+        told = [name for name in ("type", "queue", "team") if len(call.given.get(name, ())) == 1]
+        if "agent" in call.given or "mine" in call.given:
+            told.append("agent")
+        call.lines(tables.items(call.screen, items, now_ms(), told))
         return
-    now = now_ms()
-    rows = [
-        [
-            item["id"],
-            item["state"],
-            item["type"],
-            item["priority"],
-            item["queue"],
-            item.get("team"),
-            item.get("agent"),
-            f"{item['percent']}%" if "percent" in item else None,
-            _age(item["created_at"], now),
-            item["description"],
-        ]
-        for item in items
-    ]
-    table(call, "ID STATE TYPE PRIORITY QUEUE TEAM AGENT DONE AGE DESCRIPTION".split(), rows)
-
-
-_STATE_COLOURS = {"ready": "32", "claimed": "36", "buried": "31", "cancelled": "31", "blocked": "33", "scheduled": "33"}
-
-
-def table(call: Call, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Aligned columns for a terminal; the last is cut where the line would end. Every cell is harmless."""
-    lines = [list(header), *[[render.harmless(render.field(cell)) for cell in row] for row in rows]]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    room = _columns() - sum(widths[:-1]) - 2 * (len(header) - 1)
-    coloured = "NO_COLOR" not in call.environ and call.environ.get("TERM") != "dumb"
-    for number, line in enumerate(lines):
-        last = line[-1] if len(line[-1]) <= max(room, 20) else line[-1][: max(room, 20) - 1] + "…"
-        cells = [cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)]
-        if coloured:
-            cells = [_coloured(cell, "1" if number == 0 else _STATE_COLOURS.get(cell.strip())) for cell in cells]
-        call.out.text("  ".join([*cells, last]).rstrip() + "\n")
-
-
-def _coloured(cell: str, colour: str | None) -> str:
-    return cell if colour is None else f"\x1b[{colour}m{cell}\x1b[0m"
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(1).columns or 80
-    except OSError:
-        return 80
+    for item in items:
+        row = [item.get(column) for column in _COLUMNS]
+        row[8] = render.rfc3339(item["created_at"])
+        call.out.row(*row)
 
 
 _ITEM_FIELDS = (
@@ -181,41 +136,34 @@ def show(call: Call) -> int:
     def lines(item: Facts) -> str:
         nonlocal first
         gap, first = ("" if first else "\n"), False
-        return gap + fields(call, item, _ITEM_FIELDS)
+        if call.out.terminal:
+            from swarmctl.views import details
+
+            return gap + "\n".join(details.item(call.screen, item, now_ms()))
+        return gap + fields(item, _ITEM_FIELDS)
 
     return call.each("show", items, lambda item, _: {"id": item}, lines)
 
 
-def fields(call: Call, facts: Facts, order: Sequence[str]) -> str:
-    """``name<TAB>value`` lines, aligned on a terminal; what ``order`` does not name comes last."""
+def fields(facts: Facts, order: Sequence[str]) -> str:
+    """``name<TAB>value`` lines; what ``order`` does not name comes last."""
     names = [name for name in order if name in facts] + sorted(name for name in facts if name not in order)
-    width = max((len(name) for name in names), default=0)
-    now = now_ms()
-    lines = []
-    for name in names:
-        value = _value(name, facts[name], now if call.out.terminal else None)
-        lines.append(f"{name.ljust(width)}  {value}" if call.out.terminal else f"{name}\t{value}")
-    return "\n".join(lines)
+    return "\n".join(f"{name}\t{_value(name, facts[name])}" for name in names)
 
 
-def _value(name: str, value: Any, now: int | None) -> str:
-    """A field's value for ``show``; with ``now`` for a terminal, with relative times."""
+def _value(name: str, value: Any) -> str:
+    """A field's value as ``fields`` has it."""
     if type(value) is int and name in render.TIMES:
-        if now is None:
-            return render.rfc3339(value)
-        away = render.span(abs(now - value))
-        return f"{render.clock(value, now)} ({f'{away} ago' if value <= now else f'in {away}'})"
+        return render.rfc3339(value)
     if type(value) is int and name in render.DURATIONS:
         return render.span(value)
-    if type(value) is int and now is not None and (name.endswith("_size") or name in ("bytes", "items_bytes")):
-        return render.amount(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
         return ",".join(str(one) for one in value) or "-"
     if isinstance(value, dict):
-        return " ".join(f"{key}={_value(str(key), one, None)}" for key, one in value.items()) or "-"
-    return render.field(value, terminal=now is not None)
+        return " ".join(f"{key}={_value(str(key), one)}" for key, one in value.items()) or "-"
+    return render.field(value)
 
 
 def count(call: Call) -> int:
@@ -229,6 +177,10 @@ def count(call: Call) -> int:
         call.emit(result)
     elif by is None:
         call.out.row(result["count"])
+    elif call.for_people:
+        from swarmctl.views import tables
+
+        call.lines(tables.counts(call.screen, by, result["by"]))
     else:
         for value, number in sorted(result["by"].items(), key=lambda one: (-one[1], one[0])):
             call.out.row(value, number)
@@ -296,22 +248,20 @@ def queues(call: Call) -> int:
     found = _asked(call, "queues", "queue", "queues")
     if call.json or call.quiet:
         return _plain(call, found, "queue")
+    if call.out.terminal:
+        return _views(call, found, "queue")
     if call.words:
         return _details(call, found, _QUEUE_FIELDS)
-    now = now_ms()
-    rows = [
-        [
+    for queue in found:
+        call.out.row(
             queue["queue"],
             *[queue[name] for name in _QUEUE_COUNTS],
-            _moment(call, queue.get("oldest_ready_at"), now),
+            _moment(queue.get("oldest_ready_at")),
             queue.get("limit"),
             "closed" if queue.get("closed") else None,
             queue.get("paused"),
-        ]
-        for queue in found
-    ]
-    header = [*"QUEUE READY SCHEDULED BLOCKED CLAIMED BURIED DONE CANCELLED OLDEST LIMIT CLOSED PAUSED".split()]
-    return _rows(call, header, rows)
+        )
+    return call.status
 
 
 def agents(call: Call) -> int:
@@ -319,12 +269,13 @@ def agents(call: Call) -> int:
     found = _asked(call, "agents", "agent", "agents")
     if call.json or call.quiet:
         return _plain(call, found, "agent")
+    if call.out.terminal:
+        return _views(call, found, "agent")
     if call.words:
         order = "agent state team uid holds slots capacity labels watching heartbeat seen_at registered specialization"
         return _details(call, found, order.split())
-    now = now_ms()
-    rows = [
-        [
+    for agent in found:
+        call.out.row(
             agent["agent"],
             agent["state"],
             agent.get("team"),
@@ -332,14 +283,25 @@ def agents(call: Call) -> int:
             agent.get("slots"),
             f"{agent['capacity']}%" if "capacity" in agent else None,
             agent.get("watching"),
-            _moment(call, agent["seen_at"], now),
+            _moment(agent["seen_at"]),
             ",".join(agent.get("labels") or ()),
             agent.get("specialization"),
-        ]
-        for agent in found
-    ]
-    header = "AGENT STATE TEAM HOLDS SLOTS CAPACITY PID SEEN LABELS SPECIALIZATION".split()
-    return _rows(call, header, rows)
+        )
+    return call.status
+
+
+def _views(call: Call, found: list[Facts], what: str) -> int:
+    """Queues or agents for people: a table of all, or each that was named with all its fields."""
+    from swarmctl.views import details, tables
+
+    now = now_ms()
+    if not call.words:
+        call.lines((tables.queues if what == "queue" else tables.agents)(call.screen, found, now))
+        return call.status
+    page = details.queue if what == "queue" else details.agent
+    for number, one in enumerate(found):
+        call.lines(([""] if number else []) + page(call.screen, one, now))
+    return call.status
 
 
 def _plain(call: Call, found: list[Facts], name: str) -> int:
@@ -352,16 +314,7 @@ def _plain(call: Call, found: list[Facts], name: str) -> int:
 
 
 def _details(call: Call, found: list[Facts], order: Sequence[str]) -> int:
-    call.out.text("\n\n".join(fields(call, one, order) for one in found) + ("\n" if found else ""))
-    return call.status
-
-
-def _rows(call: Call, header: Sequence[str], rows: list[list[object]]) -> int:
-    if call.out.terminal:
-        table(call, header, rows)
-    else:
-        for row in rows:
-            call.out.row(*row)
+    call.out.text("\n\n".join(fields(one, order) for one in found) + ("\n" if found else ""))
     return call.status
 
 
@@ -369,7 +322,7 @@ def _rows(call: Call, header: Sequence[str], rows: list[list[object]]) -> int:
 
 _STATUS_FIELDS = (
     "program client state protocol pid uid socket state_dir durability started_at now epoch position durable_position "
-    "paused conditions states queues agents connections waiters held items_bytes journal keys"
+    "paused conditions states queues agents connections waiters held items_bytes journal disk keys counts rates"
 ).split()
 
 
@@ -382,8 +335,14 @@ def status(call: Call) -> int:
         call.emit(facts)
     elif call.quiet:
         call.out.row(facts["state"])
+    elif call.out.terminal:
+        from swarmctl.views import details
+
+        call.lines(details.status(call.screen, facts))
     else:
-        call.out.text(fields(call, facts, _STATUS_FIELDS) + "\n")
+        windows = facts.get("rates", {}).values()  # each kind with its rate in every window: 10s, 1m, 10m
+        facts["rates"] = {kind: [rates[kind] for rates in windows] for kind in next(iter(windows), ())}
+        call.out.text(fields(facts, _STATUS_FIELDS) + "\n")
     return 0
 
 
@@ -397,3 +356,10 @@ def whoami(call: Call) -> int:
     else:
         call.out.row(agent, why)
     return 0
+
+
+def dashboard(call: Call) -> int:
+    """The whole on one screen, once or again and again."""
+    from swarmctl.views import live
+
+    return live.dashboard(call)

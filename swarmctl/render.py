@@ -88,7 +88,7 @@ def rfc3339(ms: int) -> str:
 TIMES = frozenset(
     [
         *"expires_at created_at due_at ready_at claimed_at lease_until ended_at".split(),
-        *"seen_at oldest_ready_at started_at now since".split(),
+        *"seen_at oldest_ready_at started_at now since at".split(),
     ]
 )
 DURATIONS = frozenset("lease max_runtime heartbeat stall_after left silent".split())
@@ -111,8 +111,8 @@ def for_json(facts: Mapping[Any, Any]) -> dict[str, Any]:
             value = readable(value)
         elif type(value) is dict and name not in _COUNTS:
             value = for_json(value)
-        elif type(value) is list and value and type(value[0]) is dict:
-            value = [for_json(one) for one in value]
+        elif type(value) is list:
+            value = [for_json(one) if type(one) is dict else one for one in value]
         shown[str(name)] = value
     return shown
 

@@ -175,18 +175,16 @@ def _give_back(call: Call, taken: list[Facts]) -> None:
 
 def held(call: Call) -> int:
     """What this agent holds."""
-    import time
-
     taken = call.ask("held", {"agent": call.agent})["items"]
-    now = int(time.time() * 1000)
+    if call.for_people:
+        import time
+
+        from swarmctl.views import tables
+
+        call.lines(tables.held(call.screen, taken, int(time.time() * 1000)))
+        return 0
     for item in taken:
-        if call.out.terminal and not call.json and not call.quiet:
-            left = render.span(max(0, item.get("expires_at", now) - now))
-            call.out.row(
-                item["id"], item.get("token"), item["type"], item["priority"], f"{left} left", item["description"]
-            )
-        else:
-            _print(call, item)
+        _print(call, item)
     return 0
 
 

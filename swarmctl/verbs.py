@@ -500,6 +500,16 @@ _VERBS = (
         example="swarmctl status",
     ),
     Verb(
+        "dashboard",
+        "",
+        (),
+        wire="dashboard",
+        run="swarmctl.looking:dashboard",
+        group=DAEMON,
+        meaning="the whole on one screen: queues, agents, rates, failures, journal, disk",
+        example="swarmctl dashboard",
+    ),
+    Verb(
         "help",
         "[VERB…]",
         (Option("--all", "flag", "", "every name that is accepted"),),

@@ -56,6 +56,7 @@ FILTER_MAX = 256
 """Most queues, types or teams that one claim names; filters are kept."""
 
 LIST_MAX = 1000
+DASHBOARD_MAX = 1000
 MEDIUM = protocol.PRIORITIES.index("medium")
 
 
@@ -330,6 +331,15 @@ class Status:
 
 
 @frozen
+class Dashboard:
+    """How many rows of each kind are wanted."""
+
+    queues: Count = Count(20)
+    agents: Count = Count(20)
+    failures: Count = Count(10)
+
+
+@frozen
 class Register:
     agent: Name
     team: Name | None = None
@@ -395,6 +405,7 @@ COMMANDS: dict[str, type] = {
     "queues": Queues,
     "explain": Explain,
     "status": Status,
+    "dashboard": Dashboard,
     "submit": Submit,
     "batch": Batch,
     "claim": Claim,
@@ -614,6 +625,8 @@ def _choose(verb: str, command: Any) -> None:
             _bad(verb, "id and queue exclude each other")
     elif verb == "register" and len(command.labels) > protocol.LABELS_MAX:
         raise Refusal("too_large", f"register: {len(command.labels)} labels; the limit is {protocol.LABELS_MAX}")
+    elif verb == "dashboard" and max(command.queues, command.agents, command.failures) > DASHBOARD_MAX:
+        _bad(verb, f"at most {DASHBOARD_MAX} rows of a kind")
     elif verb == "hold" and not command.watch:
         _bad(verb, "watch: must be true, with the descriptor of the process")
 

@@ -39,6 +39,7 @@ VERBS = {
     "queues": READ,
     "explain": READ,
     "status": READ,
+    "dashboard": READ,
     "submit": WORK,
     "batch": WORK,
     "claim": WORK,

@@ -107,6 +107,8 @@ NUMBERS = [
     ("man/swarmsh-protocol.7", "and {} on all together", "server.server.STRAYS_MAX", 1),
     ("man/swarmsh-protocol.7", "keys are kept {} hours", "workqueue.policy.KEY_CHOSEN_KEPT", HOUR),
     ("man/swarmsh-protocol.7", "and kept {} minutes", "workqueue.policy.KEY_MINTED_KEPT", MINUTE),
+    ("man/swarmsh-protocol.7", "the daemon keeps the latest {}", "workqueue.records.FAILURES_KEPT", 1),
+    ("man/swarmsh-protocol.7", "at most, up to {}:", "commands.DASHBOARD_MAX", 1),
     ("man/swarmsh-protocol.7", "and {} for admins", "server.places.KEPT_FOR_ADMINS", 1),
     ("man/swarmshd.8", "{} are kept for admins", "server.places.KEPT_FOR_ADMINS", 1),
     ("man/swarmshd.8", "bytes and {} bytes for each", "workqueue.records.ITEM_OVERHEAD", 1),

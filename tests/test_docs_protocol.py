@@ -233,6 +233,8 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("pause", {"all": True, "hard": True}, ""),
     ("heartbeat", {"agent": "b"}, ""),
     ("status", {}, ""),
+    ("dashboard", {}, ""),
+    ("dashboard", {"queues": 0, "agents": 1001}, "bad_request"),
     ("resume", {"all": True}, ""),
     ("resume", {"queue": "q"}, ""),
     ("status", {"key": "k"}, "bad_request"),

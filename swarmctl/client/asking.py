@@ -480,3 +480,8 @@ def evict(agent: str) -> Ask[Reply]:
 def status() -> Ask[Reply]:
     """How the daemon is."""
     return Ask("status", _whole, {})
+
+
+def dashboard(queues: int | None = None, agents: int | None = None, failures: int | None = None) -> Ask[Reply]:
+    """How the daemon is, and the queues, agents and failures that somebody would look at first, at most so many."""
+    return Ask("dashboard", _whole, {"queues": queues, "agents": agents, "failures": failures})

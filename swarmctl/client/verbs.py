@@ -97,3 +97,4 @@ class Verbs:
     wake = Verb(asking.wake)
     evict = Verb(asking.evict)
     status = Verb(asking.status)
+    dashboard = Verb(asking.dashboard)

@@ -24,9 +24,10 @@ from swarmshd import events as e
 from swarmshd.commands import READS, Batch, Refusal, Request, encode_refusal, encode_result
 from swarmshd.engine.client import OWED_MAX, Client, Delivery
 from swarmshd.engine.numbers import Numbers
+from swarmshd.engine.rates import Rates
 from swarmshd.engine.relaxed import Relaxed
 from swarmshd.engine.rounds import REPLIES_MAX, REPLY_MAX, ROUND_BYTES, Replies, Round, bounded
-from swarmshd.engine.telling import hello, status
+from swarmshd.engine.telling import TELLS
 from swarmshd.journal import Full, Journal
 from swarmshd.protocol import VERBS
 from swarmshd.settings import Settings
@@ -61,7 +62,8 @@ class Engine:
         self._inbox: deque[Task] = deque()
         self.inbox_bytes = 0  # of the requests that have come and are not decided yet
         self._deaths: deque[Watch] = deque()
-        self._round = Round()
+        self.rates = Rates()
+        self._round = Round(self.rates)
         self._replies = Replies()
         self._replied = 0
         self.held_back: dict[Client, deque[Task]] = {}  # what is decided when its client has taken its replies
@@ -109,6 +111,7 @@ class Engine:
         if round_.entries:
             now = round_.time  # a batch keeps one moment, and whoever asks must not be told another
         queue.begin(now)
+        self.rates.begin(now)
         round_.time = now
         if not round_.entries:
             round_.commands = round_.size = 0  # what was only read or refused fills no batch
@@ -241,8 +244,8 @@ class Engine:
     def _one(self, client: Client, request: Request, watch: Watch | None) -> Any:
         verb = request.verb
         _check_class(client, verb)
-        if verb in ("hello", "status"):
-            return hello(self, client, request.command) if verb == "hello" else status(self)
+        if verb in TELLS:
+            return TELLS[verb](self, client, request)
         if verb not in READS:
             if self.draining:
                 raise _draining()
@@ -369,7 +372,7 @@ class Engine:
             return False
         body = e.encode_batch(round_.time, round_.entries)
         self.journal.append(body, round_.events)
-        self._round = Round()
+        self._round = Round(self.rates)
         self.batches += 1
         self.unsynced = True
         assert self.journal.end == self.queue.tables.position
@@ -378,6 +381,7 @@ class Engine:
     def record(self, happened: list[e.Event]) -> None:
         """Put what the start or the clock brought about into the round; it has been applied already."""
         self._round.time = self.queue.tables.time
+        self.rates.begin(self._round.time)
         self._round.own(happened)
 
     def commit(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from swarmshd import events as e
 from swarmshd.commands import Refusal, encode_refusal, encode_result
 from swarmshd.engine.client import Client, Delivery
+from swarmshd.engine.rates import Rates
 
 ROUND_BYTES = 4 << 20
 """Bytes of requests after which a round takes no further command; a batch stays well below a frame's bound."""
@@ -26,9 +27,10 @@ REPLIES_MAX = 64 << 20
 class Round:
     """What has been decided since the last write."""
 
-    __slots__ = ("commands", "entries", "events", "size", "time")
+    __slots__ = ("commands", "entries", "events", "rates", "size", "time")
 
-    def __init__(self) -> None:
+    def __init__(self, rates: Rates) -> None:
+        self.rates = rates
         self.time = 0
         self.entries: list[list[object]] = []
         self.events = 0
@@ -38,6 +40,7 @@ class Round:
     def add(self, entry: e.Entry) -> None:
         self.entries.append(e.encode_entry(entry))
         self.events += len(entry.events)
+        self.rates.count(entry.events)
 
     def own(self, happened: list[e.Event]) -> None:
         """Something the daemon did by itself."""

@@ -1,9 +1,10 @@
-"""What the daemon tells of itself: the replies to ``hello`` and ``status``."""
+"""What the daemon tells of itself: the replies to ``hello``, ``status`` and ``dashboard``."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from swarmshd import __version__
-from swarmshd.commands import Hello, Refusal
+from swarmshd.commands import Refusal, Request
 from swarmshd.engine.client import Client
 from swarmshd.protocol import VERSION
 
@@ -11,8 +12,9 @@ if TYPE_CHECKING:
     from swarmshd.engine.engine import Engine
 
 
-def hello(engine: "Engine", client: Client, command: Hello) -> dict[str, Any]:
+def _hello(engine: "Engine", client: Client, request: Request) -> dict[str, Any]:
     """Who we are, and what the peer may do; refused if its version is another one."""
+    command = request.command
     if command.version != VERSION:
         raise Refusal(
             "version",
@@ -37,8 +39,8 @@ def hello(engine: "Engine", client: Client, command: Hello) -> dict[str, Any]:
     }
 
 
-def status(engine: "Engine") -> dict[str, Any]:
-    """What the daemon tells of itself."""
+def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
+    """How the daemon is."""
     queue = engine.queue
     tables = queue.tables
     states: dict[str, int] = {}
@@ -70,6 +72,9 @@ def status(engine: "Engine") -> dict[str, Any]:
             "syncs": engine.syncs,
             "batches": engine.batches,
         },
+        "disk": {"free_bytes": sizes.free, "total_bytes": sizes.total},
+        "rates": engine.rates.per_second(queue.desk.now),
+        "counts": engine.rates.totals(),
         "durability": "durable before the answer, but for `progress --async`",
         "relaxed": len(engine.relaxed),
         "keys": {"kept": len(tables.keys), "window_ms": max(0, queue.desk.now - oldest)},
@@ -77,3 +82,17 @@ def status(engine: "Engine") -> dict[str, Any]:
     if tables.paused is not None:
         reply["paused"] = tables.paused
     return reply | engine.tell()
+
+
+def _dashboard(engine: "Engine", client: Client, request: Request) -> dict[str, Any]:
+    """How the daemon is, and of the queue what somebody would look at first."""
+    _, overview = engine.queue.execute(request, client.actor)
+    return {"status": _status(engine, client, request), **overview}
+
+
+TELLS: dict[str, Callable[["Engine", Client, Request], dict[str, Any]]] = {
+    "hello": _hello,
+    "status": _status,
+    "dashboard": _dashboard,
+}
+"""The verbs that the engine answers itself."""

@@ -88,6 +88,11 @@ class Disk:
             self.write(fd, memoryview(ZEROES)[:step], start)
             start += step
 
+    def space(self, path: Path) -> tuple[int, int]:
+        """Of the file system that ``path`` lies on: bytes that are free for us, and all."""
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
     def read(self, path: Path, limit: int = -1) -> bytes:
         """The bytes of a file, at most ``limit`` of them."""
         with named(path), open(path, "rb", buffering=0) as file:

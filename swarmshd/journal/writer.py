@@ -44,12 +44,17 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Sizes(NamedTuple):
-    """What the journal takes on the disk; `room` is what the segment in use has left, all in bytes."""
+    """What the journal takes on the disk, all in bytes.
+
+    `room` is what the segment in use has left; `free` is what the file system has left for us, of `total`.
+    """
 
     segments: int
     bytes: int
     snapshot_position: int
     room: int
+    free: int
+    total: int
 
 
 class Pruned(NamedTuple):
@@ -451,4 +456,4 @@ class Journal:
         found = files.listing(self._directory)
         size = files.size_of(found.segments + found.snapshots)
         position = found.snapshots[-1][0] if found.snapshots else 0
-        return Sizes(len(found.segments), size, position, self.room)
+        return Sizes(len(found.segments), size, position, self.room, *self._disk.space(self._directory))

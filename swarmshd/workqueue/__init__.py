@@ -12,6 +12,7 @@
 ``desk``        what every rule starts from
 ``submitting``  ``claiming``  ``holding``  ``mending``  ``governing``  ``timers``: the rules
 ``looking``     what the state looks like to those who ask
+``overview``    the whole on one screen
 ``answers``     the replies to changes
 ``queue``       the whole
 """

@@ -16,9 +16,11 @@ from swarmshd.workqueue.records import (
     CLAIMED,
     DONE,
     READY,
+    REASON_KEPT,
     SCHEDULED,
     Agent,
     Claim,
+    Failure,
     Item,
     watch_key,
 )
@@ -251,6 +253,8 @@ def _unblock(t: "Tables", item: Item) -> None:
 def _item_returned(t: "Tables", event: e.ItemReturned) -> None:
     item = t.items[event.id]
     _count(item, event.cause)
+    if event.cause in (e.FAILED, e.CRASHED):
+        _failed(t, item, event)
     if event.cause != e.UNDELIVERED:
         _attempt_ended(t, item, event)
     if event.cause in (e.RELEASED, e.FAILED) and item.claim is not None and t.uid is not None:
@@ -262,6 +266,13 @@ def _item_returned(t: "Tables", event: e.ItemReturned) -> None:
 
 def _attempt_ended(t: "Tables", item: Item, event: e.ItemReturned | e.ItemBuried) -> None:
     t.note(item, {"reason": event.reason, "exit_status": event.exit_status, "output": event.output})
+
+
+def _failed(t: "Tables", item: Item, event: e.ItemReturned | e.ItemBuried) -> None:
+    cause = "buried" if event.cause is None else e.CAUSES[event.cause]
+    agent = None if item.claim is None else item.claim.agent.name
+    reason = None if event.reason is None else event.reason[:REASON_KEPT]
+    t.failures.append(Failure(t.time, item.id, item.queue.name, item.type, cause, agent, reason))
 
 
 def _count(item: Item, cause: int | None) -> None:
@@ -279,6 +290,7 @@ def _count(item: Item, cause: int | None) -> None:
 def _item_buried(t: "Tables", event: e.ItemBuried) -> None:
     item = t.items[event.id]
     _count(item, event.cause)
+    _failed(t, item, event)
     if item.claim is None:
         t.note(item, {"reason": event.reason})
     else:

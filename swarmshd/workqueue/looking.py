@@ -51,7 +51,8 @@ WAIT_ROWS = 1000
 """Items that one ``wait`` tells of."""
 
 
-def _present(fields: dict[str, Any]) -> dict[str, Any]:
+def present(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None and value != ()}
 
 
@@ -119,7 +120,7 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
         "lease": lease_of(desk, item),
         "max_runtime": options.get("max_runtime"),
         "payload_size": len(item.payload or b""),
-        "submitted_by": _present({"uid": item.uid, "pid": item.pid, "agent": options.get("agent")}),
+        "submitted_by": present({"uid": item.uid, "pid": item.pid, "agent": options.get("agent")}),
     }
     if item.waits:
         fields["blocked_by"] = sorted(item.waits)
@@ -140,7 +141,7 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
             "stalled": True if claim.stalled else None,
         }
     fields |= _noted(item)
-    return _present(fields)
+    return present(fields)
 
 
 def blocked_reason(desk: Desk, item: Item) -> str | None:
@@ -353,9 +354,9 @@ def agent_state(desk: Desk, agent: Agent) -> str:
     return "active" if agent.holds or silent < IDLE_AFTER else "idle"
 
 
-def agent_view(desk: Desk, agent: Agent) -> dict[str, Any]:
-    """An agent as ``agents`` tells of it."""
-    return _present(
+def agent_view(desk: Desk, agent: Agent, *, counted: bool = False) -> dict[str, Any]:
+    """An agent as ``agents`` tells of it; with ``counted`` how many items it holds, not which."""
+    return present(
         {
             "agent": agent.name,
             "uid": agent.uid,
@@ -366,7 +367,7 @@ def agent_view(desk: Desk, agent: Agent) -> dict[str, Any]:
             "labels": list(agent.labels) or None,
             "heartbeat": agent.heartbeat,
             "state": agent_state(desk, agent),
-            "holds": list(agent.holds),
+            **({"held": len(agent.holds)} if counted else {"holds": list(agent.holds)}),
             "watching": None if agent.watch is None else agent.watch[0],
             "seen_at": agent.seen,
             "registered": agent.registered,

@@ -21,7 +21,18 @@ from swarmshd.commands import (
     Request,
     SubmitAll,
 )
-from swarmshd.workqueue import answers, claiming, explaining, governing, holding, looking, mending, submitting, timers
+from swarmshd.workqueue import (
+    answers,
+    claiming,
+    explaining,
+    governing,
+    holding,
+    looking,
+    mending,
+    overview,
+    submitting,
+    timers,
+)
 from swarmshd.workqueue.deadlines import Deadlines
 from swarmshd.workqueue.desk import Desk
 from swarmshd.workqueue.mint import Mint
@@ -78,6 +89,7 @@ LOOKS: dict[str, Callable[[Desk, Any], dict[str, Any]]] = {
     "queues": looking.queues,
     "explain": explaining.explain,
     "wait": looking.outcome,
+    "dashboard": overview.dashboard,
 }
 
 _TIMED = frozenset((SCHEDULED, CLAIMED))
@@ -107,6 +119,7 @@ class WorkQueue:
             for state in (READY, BURIED):  # a snapshot has them by id; they are told of, and kicked, by age
                 queue.items[state] = dict(sorted(queue.items[state].items(), key=_since))
         self.tables.settled.clear()
+        overview.remember_buried(self.tables)
 
     # -- the listener of the tables ----------------------------------------------------------------------
 

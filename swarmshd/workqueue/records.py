@@ -5,7 +5,7 @@ writes their persistent fields, and only while it applies an event.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 SCHEDULED: Final = "scheduled"
 BLOCKED: Final = "blocked"
@@ -244,6 +244,30 @@ class Agent:
     def full(self) -> bool:
         """Whether its slots allow no further claim."""
         return len(self.holds) >= (self.slots or HOLDS_MAX)
+
+
+FAILURES_KEPT = 100
+"""So many of the latest failures are told of together; how many there were, the counts say."""
+
+REASON_KEPT = 200
+"""Characters of a failure's reason that are told there; ``show`` has all of it."""
+
+
+class Failure(NamedTuple):
+    """A claim that failed or crashed, or an item that was buried: what somebody may want to look at.
+
+    Attributes:
+        cause: of ``events.CAUSES``, or ``buried`` if no claim ended that way.
+        agent: who held the item; None if nobody did, or if it is not known any more.
+    """
+
+    at: int
+    id: int
+    queue: str
+    type: str
+    cause: str
+    agent: str | None
+    reason: str | None
 
 
 QUEUE_SETTINGS = ("paused", "closed", "limit", "max_length", "lease", "max_attempts", "crash_cap", "stall_after")

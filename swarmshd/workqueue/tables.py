@@ -18,7 +18,18 @@ from typing import Any, Protocol
 
 from swarmshd import events as e
 from swarmshd.workqueue.applying import EFFECTS
-from swarmshd.workqueue.records import DONE, ENDED, MOVES, SETTLED, Agent, Group, Item, Queue
+from swarmshd.workqueue.records import (
+    DONE,
+    ENDED,
+    FAILURES_KEPT,
+    MOVES,
+    SETTLED,
+    Agent,
+    Failure,
+    Group,
+    Item,
+    Queue,
+)
 from swarmshd.workqueue.rows import restore_row, rows_of
 
 
@@ -70,6 +81,8 @@ class Tables:
         """Items that were buried or cancelled and whose dependants have not been looked at yet."""
         self.settled: list[int] = []
         """Ids that came to rest since the listener last emptied this list; volatile."""
+        self.failures: deque[Failure] = deque(maxlen=FAILURES_KEPT)
+        """The latest claims that failed or crashed, and what was buried; volatile."""
         self.bytes = 0
         self.epoch = 0
         self.boot = ""
