@@ -56,7 +56,7 @@ def await_no_processes_of(directory: Path) -> None:
 
 def test_a_swarm_does_every_item_once_though_an_agent_and_the_daemon_are_killed(directory):
     demo = start(directory, "--files", "30")
-    out, err = demo.communicate(timeout=90)
+    out, err = demo.communicate(timeout=5 * PATIENCE)
     assert (demo.returncode, err) == (0, ""), out[-2000:] + err
     items = len((directory / "items.jsonl").read_text().splitlines())
     assert items == 30 * 4 + 1 + 1
