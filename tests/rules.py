@@ -207,8 +207,9 @@ class House:
                     e.Entry(waiter.actor.uid, waiter.actor.pid, waiter.request.key, waiter.request.minted, happened)
                 )
             self._served(waiter, result)
-        for waiter, refusal in self.queue.overdue():
-            self._served(waiter, refusal)
+        for waiter, refused in self.queue.overdue():
+            assert isinstance(refused, Refusal), "a wait was over before its time was, and nobody said so"
+            self._served(waiter, refused)
 
     def _served(self, waiter: Waiter, result: Any) -> None:
         self.waiters.remove(waiter)

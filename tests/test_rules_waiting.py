@@ -253,6 +253,35 @@ def test_wait_for_any_and_for_a_group():
     assert late.facts == refused.facts, "the same facts when the time is over"
 
 
+@pytest.mark.parametrize("ended", ["complete", "bury", "cancel"])
+def test_what_has_ended_already_is_not_waited_for_again(ended):
+    house = House()
+    first, second = house.held("a", ref="first")["id"], house.held("a")["id"]
+    house.do(ended, id=first, **({} if ended == "cancel" else {"agent": "a"}))
+    assert house.answers() == []
+    waiter = house.park("wait", ids=["first", second], timeout=HOUR)
+    house.do("complete", id=second, agent="a")
+    ((served, reply),) = house.answers()
+    assert (served, reply["total"], reply["pending"]) == (waiter, 2, 0)
+    house.later(HOUR)
+    assert house.answers() == []
+
+
+def test_a_reference_means_the_item_that_it_meant_when_the_waiting_began():
+    house = House(retain_done=MINUTE)
+    first, second = house.held("a", ref="r")["id"], house.held("a")["id"]
+    house.park("wait", ids=["r", second], timeout=HOUR)
+    house.do("complete", id=first, agent="a")
+    house.later(MINUTE)  # it is forgotten, and its name is free
+    other = house.held("a", ref="r")["id"]
+    house.do("complete", id=second, agent="a")
+    ((_, refused),) = house.answers()
+    assert (refused.code, refused.facts) == ("not_found", {"ids": [first]})
+    house.do("complete", id=other, agent="a")
+    house.later(HOUR)
+    assert house.answers() == []
+
+
 def test_wait_for_what_is_not_there():
     house = House(retain_done=MINUTE)
     number = house.held("a", group="g")["id"]

@@ -32,6 +32,7 @@ from swarmshd.journal import Full, Journal
 from swarmshd.protocol import VERBS
 from swarmshd.settings import Settings
 from swarmshd.workqueue.queue import Watch, WorkQueue
+from swarmshd.workqueue.waiting import Waiter
 
 ROOM_MIN = 128 << 10
 """Bytes of the journal that are left for finishing work when new work is refused already."""
@@ -302,22 +303,23 @@ class Engine:
             queue.tables.settled.clear()
             return
         for waiter, happened, result in queue.serve_waiting():
-            client, number = waiter.address
-            client.waiting.pop(waiter.number, None)
             if happened:
                 actor = waiter.actor
                 request = waiter.request
                 self._round.add(e.Entry(actor.uid, actor.pid, request.key, request.minted, happened))
-            if isinstance(result, Refusal):
-                self._reply(client, encode_refusal(number, result))
-            elif waiter.request.verb == "wait":
-                self._reply(client, bounded(number, "wait", result))
-            else:
-                self._reply(client, encode_result(number, result), self._delivery(waiter.request, result))
-        for waiter, refusal in queue.overdue():
-            client, number = waiter.address
-            client.waiting.pop(waiter.number, None)
-            self._reply(client, encode_refusal(number, refusal))
+            self._end_wait(waiter, result)
+        for waiter, result in queue.overdue():
+            self._end_wait(waiter, result)
+
+    def _end_wait(self, waiter: Waiter, result: Any) -> None:
+        client, number = waiter.address
+        client.waiting.pop(waiter.number, None)
+        if isinstance(result, Refusal):
+            self._reply(client, encode_refusal(number, result))
+        elif waiter.request.verb == "wait":
+            self._reply(client, bounded(number, "wait", result))
+        else:
+            self._reply(client, encode_result(number, result), self._delivery(waiter.request, result))
 
     def _refuse_late(self, now: int) -> None:
         """Commands that could not be decided in time: nothing has happened, and they are told so."""

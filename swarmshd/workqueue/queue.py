@@ -7,6 +7,8 @@ the engine, which writes the events down and lets a reply go only when they are 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from attrs import evolve
+
 from swarmshd import events as e
 from swarmshd.commands import (
     READS,
@@ -331,10 +333,13 @@ class WorkQueue:
             raise Refusal("busy", f"{self.desk.policy.waiters_max} requests wait already (WAITERS_MAX)")
         deadline = self.desk.now + waits
         if request.verb == "wait":
-            ids = () if command.group is not None else tuple(item.id for item in looking.waited(self.desk, command))
-            if self.waiters.waited_for + len(ids) > WAITED_MAX:
+            items = [] if command.group is not None else looking.waited(self.desk, command)
+            if self.waiters.waited_for + len(items) > WAITED_MAX:
                 raise Refusal("busy", f"{self.waiters.waited_for} items are waited for already; wait for a group")
-            return self.waiters.add_wait(ids, request, actor, deadline, address)
+            if items:  # from now on those that are meant now, whoever bears their refs later
+                request = Request(request.verb, evolve(command, ids=tuple(item.id for item in items)))
+            pending = {item.id for item in items if item.state not in SETTLED}
+            return self.waiters.add_wait(pending, request, actor, deadline, address)
         shape = self.ready.shape(claiming.filter_of(self.desk, command))
         return self.waiters.add_claim(shape, request, actor, watch, deadline, address, aside=code == "capacity")
 
@@ -386,8 +391,8 @@ class WorkQueue:
             self.waiters.remove(waiter)
             yield waiter, _NOTHING, result
 
-    def overdue(self) -> Iterator[tuple[Waiter, Refusal]]:
-        """Those whose time is over, with what they are told."""
+    def overdue(self) -> Iterator[tuple[Waiter, Any]]:
+        """Those whose time is over, with what they are told: a Refusal, unless their wait is over with their time."""
         for waiter in self.waiters.overdue(self.desk.now):
             self.waiters.remove(waiter)
             desk, command = self.desk, waiter.request.command
@@ -396,11 +401,10 @@ class WorkQueue:
                 yield waiter, self._still_nothing(waiter)
             else:
                 try:
-                    looking.outcome(desk, command)
+                    result: Any = looking.outcome(desk, command)
                 except Refusal as refusal:
-                    yield waiter, refusal
-                else:
-                    raise AssertionError("a wait that is over was not served")
+                    result = refusal
+                yield waiter, result
 
     def _still_nothing(self, waiter: Waiter) -> Refusal:
         command = waiter.request.command

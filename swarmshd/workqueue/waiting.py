@@ -81,13 +81,14 @@ class Waiters:
         waiter.aside = aside
         return waiter
 
-    def add_wait(self, ids: tuple[int, ...], request: Request, actor: Actor, deadline: int, address: Any) -> Waiter:
-        """A ``wait`` whose items are not all at rest."""
+    def add_wait(self, pending: set[int], request: Request, actor: Actor, deadline: int, address: Any) -> Waiter:
+        """A ``wait`` for a group, or for the items of these ids; ``pending`` of them are not at rest."""
         waiter = self._add(request, actor, None, deadline, address)
-        waiter.ids = ids
-        self.waited_for += len(ids)
-        waiter.pending = set(ids)
         command: Wait = request.command
+        ids = [number for number in command.ids if isinstance(number, int)]
+        waiter.ids = tuple(ids)
+        self.waited_for += len(ids)
+        waiter.pending = pending
         if command.group is not None:
             self._by_group.setdefault(command.group, {})[waiter.number] = waiter
         for number in ids:
