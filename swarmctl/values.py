@@ -213,6 +213,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "items": items,
     "item_and_token": item_and_token,
     "on_failure": one_of("hold", "cancel", "run"),
+    "claimed": one_of("hold", "ready", "keep"),
     "by": one_of("state", "queue", "type", "team", "agent", "group"),
 }
 """How each kind of option reads its word."""

@@ -490,6 +490,22 @@ _VERBS = (
         example="swarmctl limit nightly 4",
     ),
     Verb(
+        "import",
+        "PATH…",
+        (
+            Option("--dry-run", "flag", "", "only say what would come in"),
+            Option("--claimed", "claimed", "WHAT", "what is held there: hold, ready or keep (hold)"),
+        ),
+        wire="import",
+        run="swarmctl.moving.importing:import_files",
+        group=DAEMON,
+        meaning="take in the old system's files",
+        example="swarmctl import --dry-run agent_coordination",
+        note="A PATH is a file or a directory. What is held there comes in blocked, until `kick` sets it free; with "
+        "ready it may be claimed at once, with keep its agent holds it here as well (`claim --resume` gives it the "
+        "token). The same files again change nothing. Status 1: something was refused or damaged.",
+    ),
+    Verb(
         "status",
         "",
         (),

@@ -45,6 +45,8 @@ Priority = NewType("Priority", int)
 """Index into PRIORITIES; on the wire its name."""
 Reference = int | str
 """How a peer names an item: its id (int) or its external ref (str)."""
+Kin = NewType("Kin", str)
+"""Another item, as whoever exported it knew it: its ref, ``#ID@CREATED``, or ``#ID`` when it was forgotten there."""
 Bytes = NewType("Bytes", bytes)
 """A byte string. Text is not bytes."""
 
@@ -393,6 +395,101 @@ class Evict:
     agent: Name
 
 
+@frozen
+class ImportedItem:
+    """An item from elsewhere, with its past. ``created_at`` and ``id``, or else ``ref``, tell which one it is."""
+
+    type: Name
+    description: Text
+    state: str
+    created_at: Instant
+    id: ItemId | None = None
+    origin: Kin | None = None
+    ref: Name | None = None
+    queue: Name = Name(protocol.DEFAULT_QUEUE)
+    priority: Priority = Priority(MEDIUM)
+    team: Name | None = None
+    payload: Bytes | None = None
+    require: tuple[Name, ...] = ()
+    group: Name | None = None
+    unique: Name | None = None
+    due_at: Instant | None = None
+    ended_at: Instant | None = None
+    after: tuple[Kin, ...] = ()
+    waits: tuple[Kin, ...] = ()
+    on_failure: str | None = None
+    max_attempts: Count | None = None
+    lease: Milliseconds | None = None
+    max_runtime: Milliseconds | None = None
+    agent: Name | None = None
+    uid: Count | None = None
+    holder: Name | None = None
+    claims: Count = Count(0)
+    failures: Count = Count(0)
+    crashes: Count = Count(0)
+    releases: Count = Count(0)
+    percent: Percent | None = None
+    status: Note | None = None
+    message: Note | None = None
+    checkpoint: Bytes | None = None
+    blocked: Note | None = None
+    reason: Note | None = None
+    note: Note | None = None
+    points: Count | None = None
+    exit_status: Count | None = None
+    result: Bytes | None = None
+    output: Bytes | None = None
+    ended_by: Name | None = None
+    legacy: Text | None = None
+
+
+@frozen
+class ImportedAgent:
+    """An agent from elsewhere."""
+
+    agent: Name
+    uid: Count | None = None
+    team: Name | None = None
+    capacity: Count | None = None
+    specialization: Note | None = None
+    slots: Count | None = None
+    labels: tuple[Name, ...] = ()
+    heartbeat: Milliseconds | None = None
+    quiet: bool = False
+    registered: bool = True
+    seen_at: Instant | None = None
+    legacy: Text | None = None
+
+
+@frozen
+class ImportedQueue:
+    """The settings of a queue from elsewhere."""
+
+    queue: Name
+    paused: Note | None = None
+    closed: bool = False
+    limit: Count | None = None
+    max_length: Count | None = None
+    lease: Milliseconds | None = None
+    max_attempts: Count | None = None
+    crash_cap: Count | None = None
+    stall_after: Milliseconds | None = None
+
+
+Row = ImportedItem | ImportedAgent | ImportedQueue
+Rows = tuple[Row | Refusal, ...]
+IMPORTED: dict[str, type] = {"item": ImportedItem, "agent": ImportedAgent, "queue": ImportedQueue}
+"""The kinds of rows of an ``import``, and of what ``export`` gives."""
+
+
+@frozen
+class Import:
+    run: Name
+    rows: Rows = ()
+    claimed: str = "hold"
+    dry_run: bool = False
+
+
 COMMANDS: dict[str, type] = {
     "hello": Hello,
     "show": Show,
@@ -427,6 +524,7 @@ COMMANDS: dict[str, type] = {
     "quiet": Quiet,
     "wake": Wake,
     "evict": Evict,
+    "import": Import,
 }
 """Every verb of the wire and the class of its command."""
 
@@ -530,6 +628,38 @@ def _tuple_of(one: Callable[[object, object], Any]) -> Callable[[object, object]
     return structure
 
 
+def _kin(value: object, _: object) -> str:
+    if type(value) is str:
+        if value[:1] != "#":
+            if protocol.is_name(value):
+                return value
+        elif len(value) < 60 and all(part.isascii() and part.isdigit() for part in value[1:].split("@", 1)):
+            return value
+    _wrong("an item's ref, or #ID@CREATED", value)
+
+
+def _rows(value: object, _: object) -> Rows:
+    if type(value) is not list:
+        _wrong("an array of [kind, {...}]", value)
+    if len(value) > protocol.IMPORTS_MAX:
+        _wrong(f"an array of at most {protocol.IMPORTS_MAX}", f"{len(value)} elements")
+    return tuple([_row(row) for row in value])
+
+
+def _row(row: object) -> Row | Refusal:
+    """One row; or, as one that is wrong does not keep out the others, why it is none."""
+    if type(row) is not list or len(row) != 2 or type(row[0]) is not str or row[0] not in IMPORTED:
+        return Refusal("bad_request", f"expected [kind, {{...}}] with a kind of {', '.join(IMPORTED)}: {_shown(row)}")
+    kind, fields = row
+    try:
+        made: Row = _STRUCTURE_ROW[kind](fields, IMPORTED[kind])
+    except Exception:  # noqa: BLE001 - as in structure()
+        if type(fields) is not dict:
+            return Refusal("bad_request", f"{kind}: expected a map, not {_shown(fields)}")
+        return Refusal("bad_request", f"{kind}: {_why(IMPORTED[kind], fields)}")
+    return made
+
+
 def _optional(one: Callable[[object, object], Any]) -> Callable[[object, object], Any]:
     def structure(value: object, target: object) -> Any:
         return None if value is None else one(value, target)
@@ -554,6 +684,7 @@ def _strict(converter: Converter) -> Converter:
         (Text, _text),
         (Note, _note),
         (Bytes, _bytes),
+        (Kin, _kin),
         (Priority, _priority),
         (Milliseconds, _integer(0, DURATION_MAX, "a duration in milliseconds")),
         (Instant, _integer(0, INSTANT_MAX, "a time in milliseconds since the epoch")),
@@ -567,6 +698,8 @@ def _strict(converter: Converter) -> Converter:
     many: list[tuple[Any, Callable[[object, object], Any]]] = [
         (tuple[Name, ...], _tuple_of(_name)),
         (tuple[str, ...], _tuple_of(_text)),
+        (tuple[Kin, ...], _tuple_of(_kin)),
+        (Rows, _rows),
         (Reference, _reference),
         (Reference | None, _optional(_reference)),
         (tuple[Reference, ...], _tuple_of(_reference)),
@@ -585,11 +718,15 @@ _STRUCTURE: dict[str, Callable[[object, Any], Any]] = {
     for verb, kind in COMMANDS.items()
     if kind is not Batch
 }
+_STRUCTURE_ROW: dict[str, Callable[[object, Any], Any]] = {
+    word: cast("Callable[[object, Any], Any]", _FAST.get_structure_hook(kind)) for word, kind in IMPORTED.items()
+}
 
 _CHOICES = {
     "on_failure": protocol.ON_FAILURE,
     "what": ("payload", "checkpoint", "output", "result"),
     "by": ("state", "queue", "type", "team", "agent", "group"),
+    "claimed": protocol.CLAIMED_BECOMES,
 }
 
 
@@ -627,6 +764,8 @@ def _choose(verb: str, command: Any) -> None:
         raise Refusal("too_large", f"register: {len(command.labels)} labels; the limit is {protocol.LABELS_MAX}")
     elif verb == "dashboard" and max(command.queues, command.agents, command.failures) > DASHBOARD_MAX:
         _bad(verb, f"at most {DASHBOARD_MAX} rows of a kind")
+    elif verb == "import":
+        _one_of("claimed", command.claimed)
     elif verb == "hold" and not command.watch:
         _bad(verb, "watch: must be true, with the descriptor of the process")
 
@@ -698,7 +837,7 @@ def structure(verb: object, arguments: object, uid: int) -> Request:
     except Refusal:
         raise
     except Exception:  # noqa: BLE001 - the fast way says nothing useful: let the exact one say what is wrong
-        _bad(verb, _why(verb, arguments))
+        _bad(verb, _why(COMMANDS[verb], arguments))
     _choose(verb, command)
     return Request(verb, command, key, minted)
 
@@ -714,9 +853,9 @@ def digest(uid: int, verb: str, key: str, content: object) -> bytes:
     return name + blake2b(cbor2.dumps(content), digest_size=6).digest()
 
 
-def _why(verb: str, arguments: object) -> str:
+def _why(kind: type, arguments: object) -> str:
     try:
-        _EXACT.structure(arguments, COMMANDS[verb])
+        _EXACT.structure(arguments, kind)
     except Exception as error:  # noqa: BLE001 - cattrs raises groups of whatever the hooks raised
         reasons = transform_error(error, format_exception=_reason, path="")
         return "; ".join(
@@ -771,7 +910,7 @@ def _line(line: object, uid: int, key: str | None) -> Request:
     if type(line) is not list or len(line) != 2:
         _bad("batch", f"expected [verb, arguments], not {_shown(line)}")
     verb, arguments = line
-    if verb in ("hello", "batch", "wait"):
+    if verb in ("hello", "batch", "wait", "import"):
         _bad("batch", f"{verb} cannot stand in a batch")
     if key is not None and verb not in READS and type(arguments) is dict and "key" not in arguments:
         arguments = {**arguments, "key": key}

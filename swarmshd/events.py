@@ -256,6 +256,51 @@ class CascadeSettled(NamedTuple):
     items: int
 
 
+class ItemImported(NamedTuple):
+    """An item came in from elsewhere with its past. Its state is any but claimed: a claim follows by itself.
+
+    ``counts`` are claims, failures, crashes and releases. ``options`` are those of ItemSubmitted, and ``imported`` (run
+    and content, eight bytes of digest each), ``origin`` (what it was called elsewhere, if its id is another one here)
+    and ``legacy`` (JSON of what we have no word for). ``notes`` are what became of it; ``ended_at`` is among them.
+    """
+
+    id: int
+    queue: str
+    type: str
+    priority: int
+    description: str
+    state: str
+    created_at: int
+    uid: int | None = None
+    counts: Sequence[int] = (0, 0, 0, 0)
+    due_at: int | None = None
+    team: str | None = None
+    payload: bytes | None = None
+    require: Sequence[str] | None = None
+    after: Sequence[int] | None = None
+    waits: Sequence[int] | None = None
+    options: dict[str, Any] | None = None
+    notes: dict[str, Any] | None = None
+
+
+class AgentImported(NamedTuple):
+    """An agent came in from elsewhere; ``imported`` and ``legacy`` as for an item."""
+
+    agent: str
+    uid: int | None
+    team: str | None
+    capacity: int | None
+    specialization: str | None
+    slots: int | None
+    labels: Sequence[str]
+    heartbeat: int | None
+    quiet: bool
+    registered: bool
+    seen_at: int | None
+    imported: bytes
+    legacy: str | None = None
+
+
 Event = Any  # one of the classes above; NamedTuple gives them no common base
 
 KINDS: dict[int, type[Any]] = {
@@ -288,6 +333,8 @@ KINDS: dict[int, type[Any]] = {
     41: EverythingPaused,
     50: KeysForgotten,
     51: CascadeSettled,
+    60: ItemImported,
+    61: AgentImported,
 }
 CODES: dict[type[Any], int] = {kind: code for code, kind in KINDS.items()}
 

@@ -61,6 +61,7 @@ VERBS = {
     "quiet": ADMIN,
     "wake": ADMIN,
     "evict": ADMIN,
+    "import": ADMIN,
 }
 """Every verb and its class. ``batch`` needs the class of each command in it as well."""
 
@@ -143,6 +144,15 @@ NOTE_MAX = 8192
 
 MINTED_PREFIX = "auto:"
 """How an idempotency key begins that a client made up for one change; such keys are kept 15 minutes only."""
+
+CLAIMED_BECOMES = ("hold", "ready", "keep")
+"""What an imported item that somebody holds elsewhere becomes: blocked, ready, or held by that one."""
+
+IMPORTS_MAX = 1000
+"""Most rows of one ``import``."""
+
+LEGACY_MAX = 4096
+"""Bytes of what an imported row keeps besides, as JSON."""
 
 SUBMITS_MAX = 10_000
 """Most commands in one ``batch``."""

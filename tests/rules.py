@@ -66,6 +66,12 @@ class Numbers:
         self.ids += 1
         return self.ids
 
+    def keep(self, number: int) -> bool:
+        if number <= self.ids:
+            return False
+        self.ids = number
+        return True
+
     def fence(self) -> int:
         self.fences += 1
         return self.fences
@@ -351,6 +357,7 @@ def _check_options(tables: Tables, items: list[Item]) -> None:
 
     assert tables.uniques == dict(named("unique", ended=False))
     assert tables.refs == dict(named("ref", ended=True))
+    assert tables.origins == dict(named("origin", ended=True))
     for item in items:
         if item.state not in SETTLED and item.waits:
             assert all(item.id in (tables.items[n].dependants or ()) for n in item.waits if n in tables.items)

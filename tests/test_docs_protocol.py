@@ -29,6 +29,9 @@ KINDS: dict[Any, str] = {
     commands.Reference: "id",
     bool: "bool",
     str: "word",
+    commands.Kin: "kin",
+    commands.Rows: "list",
+    tuple[commands.Kin, ...]: "kins",
     tuple[commands.Name, ...]: "names",
     tuple[commands.Reference, ...]: "ids",
     tuple[str, ...]: "words",
@@ -84,6 +87,12 @@ def test_every_argument_is_described(verb):
     assert documented == expected
 
 
+@pytest.mark.parametrize("kind", commands.IMPORTED)
+def test_every_field_of_a_row_is_described(kind):
+    documented = {name: rest for name, (rest, _) in OBJECTS[f"{kind.capitalize()} row"].items()}
+    assert documented == {f.name: _argument(f) for f in attrs.fields(commands.IMPORTED[kind])}
+
+
 def _argument(field: Any) -> str:
     default = field.default
     if default is attrs.NOTHING:
@@ -91,6 +100,8 @@ def _argument(field: Any) -> str:
     if default is None or default == ():
         return KINDS[field.type]
     shown = default[0] if isinstance(default, tuple) else default
+    if field.type is commands.Priority:
+        shown = protocol.PRIORITIES[default]
     return f"{KINDS[field.type]} , default {str(shown).lower()}"
 
 
@@ -166,6 +177,8 @@ ENDED = {"note": "n", "points": 1, "output": b"o", "result": b"r", "exit_status"
 WHOLE = {"team": "core", "capacity": 80, "specialization": "s", "slots": 3, "labels": ["gpu"], "heartbeat": 1000}
 LIMITS = {"limit": 9, "max_length": 9, "lease": 1000, "max_attempts": 3, "crash_cap": 2, "stall_after": 9000}
 
+OLD = WORK | {"ref": "old", "state": "claimed", "created_at": 1, "holder": "x", "legacy": "{}"}
+
 STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("hello", {"version": 1, "program": "test"}, ""),
     ("hello", {"version": 9}, "version"),
@@ -238,6 +251,10 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("resume", {"all": True}, ""),
     ("resume", {"queue": "q"}, ""),
     ("status", {"key": "k"}, "bad_request"),
+    ("import", {"run": "r1", "rows": [["item", OLD], ["agent", {"agent": "old"}], ["queue", {"queue": "z"}]]}, ""),
+    ("import", {"run": "r2", "claimed": "ready", "rows": [["item", OLD | {"note": "n"}], ["item", {}]]}, ""),
+    ("import", {"run": "r3", "rows": 5}, "bad_request"),
+    ("show", {"id": "old"}, ""),
     ("nothing", {}, "unknown_verb"),
 ]
 

@@ -305,6 +305,9 @@ def test_law_everything_is_bounded_what_one_entry_of_the_journal_holds():
 # -- the same key, the same answer -----------------------------------------------------------------------------
 
 
+CAME_FROM = {"created_at": NOW - HOUR, "ref": "there"}
+
+
 def keyed(verb: str, held: Any) -> dict[str, Any]:
     """Arguments for the verb where item 1 is ready, 2 buried, and one held."""
     token = {"id": held["id"], "token": held["token"]}
@@ -330,6 +333,7 @@ def keyed(verb: str, held: Any) -> dict[str, Any]:
         "queue_set": {"queue": "default", "limit": 3},
         "pause": {"queue": "default"},
         "resume": {"all": True},
+        "import": {"run": "r", "rows": [["item", {"type": "t", "description": "d", "state": "done", **CAME_FROM}]]},
     }
     return arguments[verb]
 

@@ -37,7 +37,7 @@ from swarmshd.workqueue.waiting import Waiter
 ROOM_MIN = 128 << 10
 """Bytes of the journal that are left for finishing work when new work is refused already."""
 
-NEW_WORK = frozenset(("submit", "batch", "claim_new", "register", "queue_set", "pause", "resume", "edit"))
+NEW_WORK = frozenset(("submit", "batch", "claim_new", "register", "queue_set", "pause", "resume", "edit", "import"))
 """Verbs that are refused when the journal's disk is full; finishing work goes on."""
 
 CLAIMS = frozenset(("claim", "claim_new"))
@@ -139,7 +139,9 @@ class Engine:
                 self.held_back.setdefault(client, deque()).append(inbox.popleft())
                 self.inbox_bytes -= size
                 continue
-            if not self.numbers.covers(queue.numbers_needed(request), queue.tables.position):
+            needed, far_id = queue.numbers_needed(request), queue.far_id(request)
+            if not self.numbers.covers(needed, queue.tables.position, far_id):
+                self._reserve()
                 break  # until the reservation that this round carries is durable
             inbox.popleft()
             self.inbox_bytes -= size

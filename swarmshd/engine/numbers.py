@@ -24,6 +24,7 @@ class Numbers:
     def __init__(self) -> None:
         self._next_id = self._next_fence = 1
         self._ids_end = self._fences_end = self._positions_end = 1
+        self._far_id = 0
         self._chance = random.Random()  # noqa: S311 - spreads retries; secrets come from the kernel
 
     def resume(self, tables: Tables, *, clean: bool) -> None:
@@ -36,6 +37,12 @@ class Numbers:
         assert number < self._ids_end
         self._next_id = number + 1
         return number
+
+    def keep(self, number: int) -> bool:
+        if not self._next_id <= number < self._ids_end:
+            return False
+        self._next_id = number + 1
+        return True
 
     def fence(self) -> int:
         number = self._next_fence
@@ -50,17 +57,22 @@ class Numbers:
     def chance(self) -> float:
         return self._chance.random()
 
-    def covers(self, needed: int, position: int) -> bool:
-        """Whether a command that takes at most ``needed`` numbers may be decided at that position."""
+    def covers(self, needed: int, position: int, far_id: int = 0) -> bool:
+        """Whether a command that takes at most ``needed`` numbers may be decided at that position.
+
+        One that brings ids from elsewhere, up to ``far_id``, needs a reservation that goes so far.
+        """
+        self._far_id = max(self._far_id, far_id)
         return (
-            self._next_id + needed <= self._ids_end
+            far_id < self._ids_end
+            and self._next_id + needed <= self._ids_end
             and self._next_fence + needed <= self._fences_end
             and position + needed <= self._positions_end
         )
 
     def reservation(self, position: int, tables: Tables) -> BlocksReserved | None:
         """The next blocks, when the ones that are written down run low; it counts only once it is durable."""
-        nexts = (self._next_id, self._next_fence, position)
+        nexts = (max(self._next_id, self._far_id), self._next_fence, position)
         ends = (tables.ids_end, tables.fences_end, tables.positions_end)
         if all(number + AHEAD <= end for number, end in zip(nexts, ends, strict=True)):
             return None

@@ -10,9 +10,11 @@
 ``policy``      the limits and defaults that the rules go by
 ``mint``        what the rules cannot make themselves: numbers and chance
 ``desk``        what every rule starts from
-``submitting``  ``claiming``  ``holding``  ``mending``  ``governing``  ``timers``: the rules
+``submitting``  ``claiming``  ``holding``  ``mending``  ``governing``  ``importing``  ``timers``: the rules
+``arriving``    what the events of an import do
 ``looking``     what the state looks like to those who ask
 ``overview``    the whole on one screen
+``exporting``   what items and agents are called everywhere, and what is said of them
 ``answers``     the replies to changes
 ``queue``       the whole
 """

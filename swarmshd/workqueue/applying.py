@@ -9,7 +9,7 @@ from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from swarmshd import events as e
-from swarmshd.protocol import DEPENDANTS_MAX
+from swarmshd.workqueue.arriving import agent_imported, item_imported
 from swarmshd.workqueue.records import (
     BURIED,
     CANCELLED,
@@ -86,7 +86,7 @@ def _item_submitted(t: "Tables", event: e.ItemSubmitted) -> None:
     if waits:
         item.waits = set(waits)
         for waited in item.waits:
-            _depend(t, waited, number)
+            t.depend(waited, number)
     else:
         item.state = READY if due_at is None else SCHEDULED
     if options is not None:
@@ -101,21 +101,6 @@ def _item_submitted(t: "Tables", event: e.ItemSubmitted) -> None:
     t.bytes += item.size()
     if t.listener is not None:
         t.listener.item_moved(item, None)
-
-
-def _depend(t: "Tables", waited: int, number: int) -> None:
-    """Within one submission what is waited for comes first, so it is always there."""
-    target = t.items[waited]
-    if target.dependants is None:
-        target.dependants = []
-    elif len(target.dependants) >= DEPENDANTS_MAX:
-        target.dependants = [each for each in target.dependants if each in t.items and waits_for(t.items[each], waited)]
-    target.dependants.append(number)
-
-
-def waits_for(item: Item, number: int) -> bool:
-    """Whether the item is held back by that one."""
-    return item.waits is not None and number in item.waits
 
 
 def _nothing_changed(t: "Tables", event: e.NothingChanged) -> None:
@@ -142,6 +127,9 @@ def _items_forgotten(t: "Tables", event: e.ItemsForgotten) -> None:
         ref = item.option("ref")
         if ref is not None:
             del t.refs[ref]
+        origin = item.option("origin")
+        if origin is not None:
+            del t.origins[origin]
         t.drop_queue(item.queue)
     if len(t.order) > 2 * len(t.items) + 1000:
         t.order = [number for number in t.order if number in t.items]
@@ -471,5 +459,7 @@ EFFECTS: dict[type[Any], Callable[["Tables", Any], None]] = {
     e.EverythingPaused: _everything_paused,
     e.KeysForgotten: _keys_forgotten,
     e.CascadeSettled: _cascade_settled,
+    e.ItemImported: item_imported,
+    e.AgentImported: agent_imported,
 }
 assert set(EFFECTS) == set(e.KINDS.values())

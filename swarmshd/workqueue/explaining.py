@@ -173,7 +173,7 @@ def _of_blocked(desk: Desk, item: Item) -> Iterator[Reason]:
     waits = sorted(item.waits or ())
     vain = blocked_reason(desk, item)
     if vain is not None:
-        text = f"it waits in vain: {vain}"
+        text = f"it waits in vain: {vain}" if waits else f"it is held back: {vain}"
         yield _reason("in_vain", text, f"kick {item.id}", reason=vain)
     for number in waits[:NAMED_MAX]:
         waited = desk.tables.items.get(number)

@@ -26,6 +26,7 @@ from swarmshd.protocol import PRIORITIES
 from swarmshd.workqueue.desk import Desk, find, lease_of, max_attempts
 from swarmshd.workqueue.ready import Bucket
 from swarmshd.workqueue.records import (
+    BLOCKED,
     BURIED,
     CANCELLED,
     CLAIMED,
@@ -120,17 +121,18 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
         "lease": lease_of(desk, item),
         "max_runtime": options.get("max_runtime"),
         "payload_size": len(item.payload or b""),
+        "legacy": options.get("legacy"),
         "submitted_by": present({"uid": item.uid, "pid": item.pid, "agent": options.get("agent")}),
     }
-    if item.waits:
-        fields["blocked_by"] = sorted(item.waits)
+    if item.state == BLOCKED:
+        fields["blocked_by"] = sorted(item.waits or ()) or None
         fields["blocked_reason"] = blocked_reason(desk, item)
     if item.due_at is not None:
         fields["due_at"] = item.due_at
     if item.state == READY:
         fields["ready_at"] = item.since
     elif item.state in ENDED:
-        fields["ended_at"] = item.since
+        fields["ended_at"] = item.note("ended_at") or item.since
     if claim is not None:
         fields |= {
             "agent": claim.agent.name,
@@ -145,11 +147,13 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
 
 
 def blocked_reason(desk: Desk, item: Item) -> str | None:
-    """Why what the item waits for will not come by itself, as things are now."""
-    for number in sorted(item.waits or ()):
+    """Why what the item waits for will not come by itself, as things are now; or why it is held back."""
+    told: str | None = item.note("blocked") or item.option("reason")
+    if not item.waits:
+        return told
+    for number in sorted(item.waits):
         waited = desk.tables.items.get(number)
         if waited is None:
-            told: str | None = item.note("blocked") or item.option("reason")
             return told or f"{number} was forgotten"
         if waited.state in (BURIED, CANCELLED):
             return f"{number} is {waited.state}"

@@ -38,9 +38,11 @@ def _may(desk: Desk, item: Item) -> bool:
 
 
 def _hopeless(desk: Desk, item: Item) -> bool:
-    """Whether the item is blocked by something that will not come by itself."""
+    """Whether the item is blocked by something that will not come by itself, or held without waiting for anything."""
     if item.state != BLOCKED:
         return False
+    if not item.waits:
+        return True
     waited = [desk.tables.items.get(number) for number in item.waits or ()]
     return any(found is None or found.state == BURIED or is_ended(found) for found in waited)
 

@@ -13,6 +13,9 @@ class Mint(Protocol):
     def id(self) -> int:
         """The id of a new item."""
 
+    def keep(self, number: int) -> bool:
+        """Whether an item that comes from elsewhere may keep its id: no id as large was ever handed out here."""
+
     def fence(self) -> int:
         """The fencing number of a new claim, larger than all before it."""
 

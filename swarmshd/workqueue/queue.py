@@ -17,6 +17,7 @@ from swarmshd.commands import (
     Claim,
     Evict,
     Heartbeat,
+    Import,
     Progress,
     Refusal,
     Register,
@@ -29,6 +30,7 @@ from swarmshd.workqueue import (
     explaining,
     governing,
     holding,
+    importing,
     looking,
     mending,
     overview,
@@ -80,6 +82,7 @@ CHANGES: dict[str, tuple[Rule, Answer]] = {
     "queue_set": (governing.queue_set, answers.of_queue),
     "pause": (governing.pause, answers.paused),
     "resume": (governing.resume, answers.paused),
+    "import": (importing.bring_in, importing.brought_in),
 }
 LOOKS: dict[str, Callable[[Desk, Any], dict[str, Any]]] = {
     "show": looking.show,
@@ -95,7 +98,7 @@ LOOKS: dict[str, Callable[[Desk, Any], dict[str, Any]]] = {
 }
 
 _TIMED = frozenset((SCHEDULED, CLAIMED))
-RENEWING = frozenset(("heartbeat", "progress"))
+RENEWING = frozenset(("heartbeat", "progress", "import"))
 """Verbs that often change nothing, and whose replies tell how things are now: keeping them would cost a write each."""
 
 _NOTHING: list[e.Event] = []
@@ -229,9 +232,19 @@ class WorkQueue:
         if isinstance(command, Heartbeat):
             agent = None if command.agent is None else self.tables.agents.get(command.agent)
             return len(command.ids) if command.ids is not None else 0 if agent is None else len(agent.holds)
+        if isinstance(command, Import):
+            return 2 * len(command.rows)
         if isinstance(command, (Cancel, Evict, Register)):
             return self.desk.policy.batch_size + 1
         return 2
+
+    @staticmethod
+    def far_id(request: Request) -> int:
+        """The largest id that the command brings along, 0 if it brings none."""
+        command = request.command
+        if not isinstance(command, Import) or command.dry_run:
+            return 0
+        return max((importing.kept_id(row) for row in command.rows), default=0)
 
     # -- what happens by itself --------------------------------------------------------------------------
 

@@ -183,6 +183,10 @@ class Item:
     def note(self, name: str) -> Any:
         return None if self.notes is None else self.notes.get(name)
 
+    def waits_for(self, number: int) -> bool:
+        """Whether the item is held back by that one."""
+        return self.waits is not None and number in self.waits
+
     def size(self) -> int:
         """Bytes that the item is counted with."""
         size = ITEM_OVERHEAD + len(self.description)
@@ -210,7 +214,9 @@ class Agent:
         "died",
         "heartbeat",
         "holds",
+        "imported",
         "labels",
+        "legacy",
         "name",
         "quiet",
         "registered",
@@ -236,6 +242,10 @@ class Agent:
         """When its watched process died, if nothing was heard in its name since."""
         self.quiet = False
         self.registered = False
+        self.imported: bytes | None = None
+        """Which run brought it in, and the digest of what it was then."""
+        self.legacy: str | None = None
+        """JSON of what it was elsewhere, as far as we have no word for it."""
         self.holds: dict[int, Item] = {}
         self.seen = 0
         """Last operation; volatile, so that a heartbeat costs no write."""

@@ -29,7 +29,7 @@ def rows_of(tables: "Tables") -> Iterator[list[Any]]:
     for a in t.agents.values():
         yield [
             AGENT, a.name, a.uid, a.team, a.capacity, a.specialization, a.slots, a.labels, a.heartbeat, a.watch,
-            a.quiet, a.registered, a.seen, a.died,
+            a.quiet, a.registered, a.seen, a.died, a.imported, a.legacy,
         ]  # fmt: skip
     for number in t.after(0):
         if number in t.items:
@@ -139,13 +139,14 @@ def _restore_queue(tables: "Tables", row: Sequence[Any]) -> None:
 
 
 def _restore_agent(tables: "Tables", row: Sequence[Any]) -> None:
-    (name, uid, team, capacity, specialization, slots, labels, heartbeat, watch, quiet, registered, seen, died) = row[
-        1:
+    name, uid, team, capacity, specialization, slots, labels, heartbeat, watch, quiet, registered, seen, died = row[
+        1:14
     ]
     agent = tables.agent(name, uid)
     agent.team, agent.capacity, agent.specialization, agent.slots = team, capacity, specialization, slots
     agent.labels, agent.heartbeat = tuple(map(intern, labels)), heartbeat
     agent.quiet, agent.registered, agent.seen, agent.died = quiet, registered, seen, died
+    agent.imported, agent.legacy = row[14:] or (None, None)
     tables.watch_agent(agent, watch_key(watch))
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from swarmshd import events as e
 from swarmshd.commands import MEDIUM, Refusal, Submit, SubmitAll
 from swarmshd.protocol import DEPENDANTS_MAX
-from swarmshd.workqueue.applying import waits_for
 from swarmshd.workqueue.desk import Desk, check_size, find, queue_setting, too_many_kinds
 from swarmshd.workqueue.ready import Kind
 from swarmshd.workqueue.records import (
@@ -219,7 +218,7 @@ def _dependants(desk: Desk, target: Item) -> int:
     if len(listed) < DEPENDANTS_MAX // 2:
         return len(listed)
     items = desk.tables.items
-    return sum(waits_for(items[number], target.id) for number in listed if number in items)
+    return sum(items[number].waits_for(target.id) for number in listed if number in items)
 
 
 def _options(command: Submit, reason: str | None) -> dict[str, Any] | None:

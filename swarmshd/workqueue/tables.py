@@ -17,6 +17,7 @@ from sys import intern
 from typing import Any, Protocol
 
 from swarmshd import events as e
+from swarmshd.protocol import DEPENDANTS_MAX
 from swarmshd.workqueue.applying import EFFECTS
 from swarmshd.workqueue.records import (
     DONE,
@@ -65,6 +66,8 @@ class Tables:
         self.agents: dict[str, Agent] = {}
         self.groups: dict[str, Group] = {}
         self.refs: dict[str, int] = {}
+        self.origins: dict[str, int] = {}
+        """Ids of the items that came from elsewhere, where they had another id and no ref, by what they were there."""
         self.uniques: dict[str, int] = {}
         self.watched: dict[tuple[int, int], dict[int, None]] = {}
         """Ids of items that are claimed under each watch."""
@@ -175,6 +178,17 @@ class Tables:
         self.ended_bytes += item.size()
         item.waits = None
 
+    def depend(self, waited: int, number: int) -> None:
+        """Item ``number`` waits for the other, which is always there: it came first, in one submission too."""
+        target = self.items[waited]
+        if target.dependants is None:
+            target.dependants = []
+        elif len(target.dependants) >= DEPENDANTS_MAX:
+            target.dependants = [
+                each for each in target.dependants if each in self.items and self.items[each].waits_for(waited)
+            ]
+        target.dependants.append(number)
+
     def note(self, item: Item, notes: dict[str, Any]) -> None:
         """Set the notes, and take away those that are None."""
         kept = item.notes or {}
@@ -262,6 +276,9 @@ class Tables:
         ref = options.get("ref")
         if ref is not None:
             self.refs[ref] = item.id
+        origin = options.get("origin")
+        if origin is not None:
+            self.origins[origin] = item.id
         key = options.get("unique")
         if key is not None and item.state not in ENDED:
             self.uniques[key] = item.id
@@ -309,6 +326,8 @@ class Tables:
                 last = event.ids[0]
             elif kind is e.AgentsForgotten:
                 facts["forgotten"] = True
+            elif kind is e.QueueSet:
+                facts.setdefault("queues", []).append(event.queue)
             elif (number := getattr(event, "id", None)) is not None:
                 touched += 1
                 last = number
