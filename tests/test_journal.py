@@ -397,6 +397,16 @@ def test_a_failed_write_or_sync_is_final(tmp_path, disk, operation, number):
     assert disk.calls == []
 
 
+def test_nothing_is_acknowledged_in_a_file_that_was_removed(tmp_path, disk):
+    """It could be written to and synced for ever, and the next start would find an empty queue."""
+    journal = begin(tmp_path, disk)
+    put(journal, b"before")
+    journal._path.unlink()
+    with pytest.raises(JournalFailed, match="ENOENT") as failed:
+        put(journal, b"after")
+    assert failed.value.errno == errno.ENOENT
+
+
 def test_a_short_write_is_a_failed_one(tmp_path, disk):
     journal = begin(tmp_path, disk)
     disk.fails["pwrite"] = lambda fd, data, at: os.pwrite(fd, data[:20], at)

@@ -5,12 +5,13 @@ a name after a sync of the directory. After the crash the directory is made to h
 of names, and for each file any sectors of the later writes.
 """
 
+import errno
 import os
 import random
 
 import pytest
 
-from swarmshd.journal import Journal, SnapshotWriter, recover, writer
+from swarmshd.journal import Journal, JournalFailed, SnapshotWriter, recover, writer
 from swarmshd.journal.disk import Disk
 from swarmshd.journal.files import listing
 
@@ -34,6 +35,8 @@ class CrashingDisk(Disk):
         self.renames = []  # later changes: (name, inode or None)
         self.held = []  # descriptors of files without a name, so that no new file gets their inode
         self.opened = set()  # a crash closes what its process had open
+        self.syncs = 0
+        self.fail_sync = -1  # this one fails, as Linux has it: what was to be written is lost, and can still be read
         for path in directory.iterdir() if directory.is_dir() else ():
             inode = path.stat().st_ino
             self.durable[inode] = path.read_bytes()
@@ -84,7 +87,11 @@ class CrashingDisk(Disk):
             self.renames.clear()
             return
         inode = os.fstat(fd).st_ino
-        self.durable[inode] = replay(self.durable[inode], self.pending.pop(inode, []))
+        changes = self.pending.pop(inode, [])
+        self.syncs += 1
+        if self.syncs - 1 == self.fail_sync:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.durable[inode] = replay(self.durable[inode], changes)
 
     fdatasync = fsync
 
@@ -271,3 +278,32 @@ def test_a_crash_at_any_operation_loses_nothing_that_was_acknowledged(tmp_path, 
         life.start(CrashingDisk(directory), 4)
         for path in directory.iterdir():
             path.unlink()
+
+
+def test_what_a_failed_sync_lost_is_written_anew_by_the_next_start(tmp_path):
+    """After a sync that failed, the system's copy of a page counts as written, and is not.
+
+    The next start reads it, tells clients what it says, and builds upon it; so it must bring it to the disk.
+    """
+    failed = 0
+    for number in range(200):
+        directory = tmp_path / f"{number}"
+        directory.mkdir()
+        life = Life(directory)
+        disk = CrashingDisk(directory)
+        disk.fail_sync = number
+        try:
+            life.run(disk, 1)
+        except (JournalFailed, OSError):
+            failed += 1
+        else:
+            break
+        for fd in disk.opened:  # the program ended with status 74
+            os.close(fd)
+        disk.opened.clear()
+        disk.crash_at = disk.operations + 12 + number % 17
+        with pytest.raises(Crash):
+            life.run(disk, 2)
+        disk.lose(number, 0.0)
+        life.start(CrashingDisk(directory), 3)
+    assert failed > 30

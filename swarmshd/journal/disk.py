@@ -33,6 +33,7 @@ class Disk:
     pwrite = staticmethod(os.pwrite)
     fdatasync = staticmethod(os.fdatasync)
     fsync = staticmethod(os.fsync)
+    fstat = staticmethod(os.fstat)
 
     def ftruncate(self, fd: int, size: int) -> None:
         """Cut or extend a file."""

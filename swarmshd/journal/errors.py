@@ -1,6 +1,7 @@
 """What can be wrong with a journal, as exceptions. The text of each is one line for a person."""
 
 import os
+from errno import errorcode
 from pathlib import Path
 
 from swarmshd import records
@@ -59,8 +60,8 @@ class JournalFailed(JournalError):
 
     def __init__(self, path: Path, operation: str, errno: int) -> None:
         super().__init__(
-            f"the journal could not be written: {operation} of {path}: {os.strerror(errno)}; "
-            "mend the disk, then start again"
+            f"the journal could not be written: {operation} of {path}: {os.strerror(errno)} "
+            f"({errorcode.get(errno, errno)}); mend the disk, then start again"
         )
         self.path = path
         self.operation = operation

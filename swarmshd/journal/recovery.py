@@ -4,11 +4,14 @@ Nothing is changed before everything was read and found sound. Then, if the daem
 mended so that work can go on in a new one:
 
 1. a torn tail is copied to a file beside it, which is synced;
-2. the segment is cut there, and synced;
-3. the segment is sealed (a clean stop did that already).
+2. the segment is cut there, and the frames before it are written again that no later frame states to be durable;
+3. it is synced;
+4. the segment is sealed (a clean stop did that already).
 
 A crash between any two of these leaves files that are read with the same result: the copy is written again, the
-cut is done again, the seal is written where it is missing.
+cut is done again, the seal is written where it is missing. Step 2 is for the daemon that ended because a sync had
+failed: the system then counts as written what is not on the disk and can still be read, so that a mere sync would
+report success, and the seal would say what is not true.
 """
 
 from collections.abc import Iterator
@@ -212,6 +215,7 @@ class Recovery:
                 if self._torn is not None:
                     self._torn = self._keep(self._torn, scan.data)
                     disk.ftruncate(fd, scan.offset)
+                disk.write(fd, memoryview(scan.data)[scan.loose : scan.stop], scan.loose)
                 disk.fsync(fd)  # what was read may not have been durable, and the seal is to say that it is
                 stop = scan.stop
                 if not scan.sealed:

@@ -37,16 +37,17 @@ class Scan:
     """The frames of one segment, from its bytes. Iterate it once; then its attributes hold what was found.
 
     `position` is where the last sound frame ends, `last` its header, `stop` the byte after it, `offset` where the
-    next one belongs; `damage` says why it stopped before the zeroes, if it did.
+    next one belongs; `damage` says why it stopped before the zeroes, if it did. From `loose` on no frame is stated to
+    be durable by a later one.
     """
 
-    __slots__ = ("damage", "data", "last", "offset", "position", "salt", "stop")
+    __slots__ = ("damage", "data", "last", "loose", "offset", "position", "salt", "stop")
 
     def __init__(self, data: bytes, header: records.SegmentHeader) -> None:
         self.data = data
         self.salt = header.salt
         self.position = header.start
-        self.offset = self.stop = records.SECTOR
+        self.offset = self.stop = self.loose = records.SECTOR
         self.last: records.FrameHeader | None = None
         self.damage: Damage | None = None
 
@@ -87,6 +88,8 @@ class Scan:
                 why = "a frame is cut short" if missing else "the CRC of a frame's body does not match"
                 self.damage = Damage(at, why, stop, header.end)
                 return
+            if header.durable >= header.start:
+                self.loose = at
             self.position = header.end
             self.stop = stop
             self.offset = records.frame_offset(stop)

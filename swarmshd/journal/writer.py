@@ -284,6 +284,8 @@ class Journal:
         end = self.end
         try:
             self._disk.fdatasync(self._fd)
+            if not self._disk.fstat(self._fd).st_nlink:  # nobody would find what was synced
+                raise FileNotFoundError(errno.ENOENT, "the file was removed")
         except OSError as error:
             self._fail("sync", error)
         self._synced = end
