@@ -76,6 +76,7 @@ class Keeper:
         last = trio.current_time()
         while True:
             await trio.sleep(FOLD_LOOK)
+            self._journal.check_place()
             due = trio.current_time() - last > FOLD_EVERY
             try:
                 sealed, snapshot = await trio.to_thread.run_sync(self._journal.sealed_bytes)

@@ -407,6 +407,18 @@ def test_nothing_is_acknowledged_in_a_file_that_was_removed(tmp_path, disk):
     assert failed.value.errno == errno.ENOENT
 
 
+def test_a_journal_that_was_moved_away_is_a_failed_one(tmp_path, disk):
+    journal = begin(tmp_path / "state", disk)
+    put(journal, b"before")
+    journal.check_place()
+    (tmp_path / "state").rename(tmp_path / "elsewhere")
+    with pytest.raises(JournalFailed, match="ENOENT"):
+        journal.check_place()
+    with pytest.raises(JournalFailed):
+        journal.append(b"after", 1)
+    assert len(read(tmp_path / "elsewhere")[1]) == 1
+
+
 def test_a_short_write_is_a_failed_one(tmp_path, disk):
     journal = begin(tmp_path, disk)
     disk.fails["pwrite"] = lambda fd, data, at: os.pwrite(fd, data[:20], at)
@@ -598,6 +610,16 @@ def test_a_lock_is_free_when_its_holder_is_killed(tmp_path, holder):
             StateLock(tmp_path).acquire(retries=0)
     with StateLock(tmp_path) as again:
         again.acquire(retries=0)
+
+
+def test_a_lock_whose_file_was_removed_still_holds(tmp_path, holder):
+    (tmp_path / "lock").unlink()
+    with pytest.raises(Locked, match="another process"):
+        StateLock(tmp_path).acquire(retries=0)
+    holder.kill()
+    holder.wait()
+    with StateLock(tmp_path) as lock:
+        lock.acquire(retries=0)
 
 
 def test_the_fold_has_a_lock_of_its_own(tmp_path):

@@ -1,6 +1,8 @@
 """One holder per directory: an exclusive `flock` on a file, with the holder's pid written in it.
 
 The kernel drops the lock with the process, however it ends, so a lock is never stale. The pid is for people only.
+A file can be removed and made again, and then two processes would each hold one of that name. So the daemon's
+lock is also one on the directory itself, where the file system can do that (NFS cannot).
 """
 
 import fcntl
@@ -37,16 +39,17 @@ def pause(seconds: float, pid: int) -> None:
 
 
 class StateLock:
-    """The lock of a directory; ``name`` is ``lock`` for the daemon.
+    """The lock of a directory; ``name`` is ``lock`` for the daemon, whose lock takes the directory too.
 
     Use it as a context manager after `acquire`, or call `release`. The object is used once.
     """
 
-    __slots__ = ("_fd", "_pause", "path")
+    __slots__ = ("_directory_fd", "_fd", "_pause", "_whole", "path")
 
     def __init__(self, directory: Path, name: str = "lock", pause: Pause = pause) -> None:
         self.path = directory / name
-        self._fd = -1
+        self._fd = self._directory_fd = -1
+        self._whole = name == "lock"
         self._pause = pause
 
     def acquire(
@@ -82,17 +85,30 @@ class StateLock:
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         except BaseException:
-            os.close(fd)
+            self._close(fd)
             raise
         self._fd = fd
 
-    @staticmethod
-    def _try(fd: int) -> bool:
+    def _try(self, fd: int) -> bool:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._whole and self._directory_fd < 0:
+                self._take_directory()
         except BlockingIOError:
             return False
         return True
+
+    def _take_directory(self) -> None:
+        fd = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise
+        except OSError:  # a file system without locks on directories
+            os.close(fd)
+        else:
+            self._directory_fd = fd
 
     @staticmethod
     def _holder(fd: int) -> int:
@@ -104,8 +120,14 @@ class StateLock:
         if self._fd >= 0:
             with suppress(OSError):
                 os.ftruncate(self._fd, 0)
-            os.close(self._fd)
+            self._close(self._fd)
             self._fd = -1
+
+    def _close(self, fd: int) -> None:
+        os.close(fd)
+        if self._directory_fd >= 0:
+            os.close(self._directory_fd)
+            self._directory_fd = -1
 
     def __enter__(self) -> Self:
         return self

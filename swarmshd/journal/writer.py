@@ -404,6 +404,21 @@ class Journal:
         self._stated = self.end
         return True
 
+    def check_place(self) -> None:
+        """See that the segment in use is where the next start would look for it.
+
+        Raises:
+            JournalFailed: it was moved or removed; or an earlier write or sync failed.
+        """
+        if self._failed is not None:
+            raise self._failed
+        try:
+            there, here = os.stat(self._path), self._disk.fstat(self._fd)
+            if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+                raise FileNotFoundError(errno.ENOENT, "another file has its name")
+        except OSError as error:
+            self._fail("the place", error)
+
     def close(self) -> None:
         """Make all durable, seal the segment, close it. A journal that failed is only closed.
 
