@@ -322,7 +322,7 @@ def _details(call: Call, found: list[Facts], order: Sequence[str]) -> int:
 
 _STATUS_FIELDS = (
     "program client state protocol pid uid socket state_dir durability started_at now epoch position durable_position "
-    "paused conditions states queues agents connections waiters held items_bytes journal disk keys counts rates"
+    "paused conditions states queues agents connections waiters held items_bytes journal disk fold keys counts rates"
 ).split()
 
 

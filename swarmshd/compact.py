@@ -45,19 +45,13 @@ class Declined(Exception):
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process when process ``parent``, which started it, ends.
+    """End this process when process ``parent``, which started it, ends; also if it is stopped then.
 
-    The kernel sends the signal when the *thread* ends that started us, which may happen while its process lives on.
-    So the signal only makes us look who our parent is now.
+    The kernel sends the signal when the *thread* ends that started us; it must live as long as its process.
     """
-
-    def look(_signal: int, _frame: object) -> None:
-        if os.getppid() != parent:
-            os._exit(1)
-
-    signal.signal(signal.SIGUSR1, look)
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
-    look(0, None)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def load(recovery: journal.Recovery) -> tuple[Tables, int]:

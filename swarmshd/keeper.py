@@ -6,25 +6,37 @@ Each is a task of its own that sleeps until it is needed. None of them decides a
 import gc
 import json
 import logging
+import os
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from swarmshd import events
 from swarmshd.engine import Engine
-from swarmshd.journal import Full, Journal
+from swarmshd.journal import Full, Journal, Sizes, fold_threshold
 from swarmshd.liveness import Watches
 
 log = logging.getLogger("swarmshd.keeper")
 
-FOLD_BYTES = 64 << 20
-"""A fold is due when the sealed segments exceed this and the last snapshot."""
-
 FOLD_EVERY = 3600.0
-FOLD_LOOK = 5.0
+LOOK = 5.0
+"""Seconds between two looks at what lies on the disk."""
+
 FOLD_PATIENCE = 60.0
 """Seconds until a fold that failed is tried again."""
+
+FOLD_LIMIT, FOLD_LIMIT_PER_MIB = 600.0, 1.0
+"""Seconds after which a fold is ended, and what each MiB that it reads adds: it hangs, or somebody has stopped it."""
+
+FOLD_SMALLEST = 256 << 10
+"""On a full disk a fold is worth its while if it frees as much, in bytes."""
+
+PROGRAM_BYTES = 64 << 20
+"""Memory of a fold beside the items."""
 
 FULL_PATIENCE = 1.0
 SWEEP_EVERY = 30.0
@@ -40,6 +52,10 @@ class Keeper:
         self._watches = watches
         self._gc_interval = gc_interval_ms / 1000
         self._low = trio.Event()
+        self._folding = trio.Lock()
+        self._fold_after = 0.0
+        """No fold before this moment: one has failed."""
+        self._declined = False
 
     def journal_low(self) -> None:
         """The journal's room runs low."""
@@ -55,52 +71,121 @@ class Keeper:
                 nursery.start_soon(self._collect, name="collect")
             task_status.started()
 
+    # -- room
+
     async def _make_room(self) -> None:
+        space = self._engine.space
+        told = False
         while True:
-            await self._low.wait()
+            before = space.full
             self._low = trio.Event()
+            space.look()
             try:
                 await trio.to_thread.run_sync(self._journal.prepare)
             except Full as full:
-                if self._engine.full is None:
+                if not told:
                     log.error("%s; new work is refused until there is room", full)
-                self._engine.full = full
+                told, space.full = True, full
+                await self._relieve()
                 await trio.sleep(FULL_PATIENCE)
-                self._low.set()
-            else:
-                if self._engine.full is not None:
-                    log.warning("there is room for the journal again; new work is taken")
-                self._engine.full = None
+                continue
+            if space.full is not before:  # the engine has found none meanwhile
+                continue
+            if told:
+                log.warning("there is room for the journal again; new work is taken")
+            told, space.full = False, None
+            await self._relieve()
+            with trio.move_on_after(LOOK):
+                await self._low.wait()
+
+    async def _relieve(self) -> None:
+        """On a disk that is full, or nearly: fold what is there, if that frees enough. The reserve has the room."""
+        now = trio.current_time()
+        if now < self._fold_after or self._folding.locked():
+            return
+        needed = self._engine.snapshot_size
+        sizes: Sizes = await trio.to_thread.run_sync(self._journal.sizes)
+        frees = sizes.sealed + sizes.used + sizes.snapshot - needed
+        if self._engine.space.full is None and sizes.free > sizes.sealed + sizes.used:
+            return
+        needed += needed // 4 + FOLD_SMALLEST
+        if frees < max(FOLD_SMALLEST, needed // 2) or sizes.free + sizes.reserve < needed:
+            return
+        await trio.to_thread.run_sync(self._journal.give, needed - sizes.free)
+        if not (await self._turn(somehow=True) and await self.fold()):
+            self._fold_after = now + LOOK
+
+    async def _turn(self, *, somehow: bool) -> bool:
+        """Have everything that was written lie in sealed segments; whether it does."""
+        journal = self._journal
+        wanted = journal.end
+        journal.want_turn(somehow=somehow)
+        with trio.move_on_after(LOOK):
+            while journal.start < wanted:
+                if not self._engine.unsynced:
+                    return journal.turn(somehow=somehow)
+                await trio.sleep(0.005)
+        return journal.start >= wanted
+
+    # -- folds
 
     async def _fold(self) -> None:
         last = trio.current_time()
         while True:
-            await trio.sleep(FOLD_LOOK)
+            await trio.sleep(LOOK)
             self._journal.check_place()
-            due = trio.current_time() - last > FOLD_EVERY
+            now = trio.current_time()
+            if now < self._fold_after:
+                continue
             try:
-                sealed, snapshot = await trio.to_thread.run_sync(self._journal.sealed_bytes)
-                if not sealed or not (due or sealed > max(FOLD_BYTES, snapshot)):
+                sizes: Sizes = await trio.to_thread.run_sync(self._journal.sizes)
+                due = now - last > FOLD_EVERY or sizes.sealed > fold_threshold(sizes)
+                if not (sizes.sealed and due and self._fits(sizes.largest)):
                     continue
-                last = trio.current_time()
                 folded = await self.fold()
             except OSError as error:  # out of descriptors, processes or memory: serving goes on without a fold
                 log.error("fold: %s", error)
-                last, folded = trio.current_time(), False
-            if not folded:
-                last -= FOLD_EVERY - FOLD_PATIENCE
+                folded = False
+            if folded:
+                last = trio.current_time()
+            else:
+                self._fold_after = trio.current_time() + FOLD_PATIENCE
+
+    def _fits(self, segment: int) -> bool:
+        """Whether the memory is there that a fold will take: once more that of the items, and one segment."""
+        needed = self._engine.queue.tables.bytes + segment + PROGRAM_BYTES
+        most = min(self._engine.settings.process_memory_limit_bytes, _memory_available())
+        declined = needed > most
+        if declined and not self._declined:
+            self._engine.fold |= {"declined": f"needs about {needed >> 20} MiB of memory and may take {most >> 20}"}
+            log.warning("no fold: it needs about %d MiB of memory and may take %d", needed >> 20, most >> 20)
+        elif not declined:
+            self._engine.fold.pop("declined", None)
+        self._declined = declined
+        return not declined
 
     async def fold(self) -> bool:
         """Fold what is sealed into the next snapshot, in a process of its own; prune what it covers."""
+        async with self._folding:
+            return await self._fold_sealed()
+
+    async def _fold_sealed(self) -> bool:
         upto = str(self._journal.durable)
         command = [sys.executable, "-m", "swarmshd.compact", "--directory", str(self._directory)]
         command += ["--upto", upto, "--format", str(events.FORMAT)]
-        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            log.error("fold: exit status %d: %s", done.returncode, said[-1] if said else "it said nothing")
+        sizes: Sizes = await trio.to_thread.run_sync(self._journal.sizes)
+        limit = FOLD_LIMIT + (sizes.bytes >> 20) * FOLD_LIMIT_PER_MIB
+        status, out, err = await run_beside(command, limit)
+        if status != 0:
+            said = err.decode(errors="replace").strip().splitlines()
+            why = f"exit status {status}: {said[-1] if said else 'it said nothing'}"
+            if status is None:
+                why = f"it had not ended after {limit:.0f} s"
+            log.error("fold: %s", why)
+            self._engine.fold |= {"failed": why}
             return False
-        facts = json.loads(done.stdout)
+        facts: dict[str, Any] = json.loads(out)
+        self._engine.fold = {"position": facts["position"], "seconds": facts["seconds"]}
         if not facts["position"]:
             return True
         pruned = await trio.to_thread.run_sync(self._journal.prune, facts["position"])  # or an earlier fold was not
@@ -110,6 +195,8 @@ class Keeper:
                 facts["position"], facts["items"], facts["bytes"], facts["seconds"], pruned.segments, pruned.bytes,
             )  # fmt: skip
         return True
+
+    # -- memory
 
     async def _sweep(self) -> None:
         while True:
@@ -132,3 +219,37 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 3, 1_000_000)  # a pass takes about 1 us an object: 10 ms, and 30 ms at the third
+
+
+async def run_beside(command: list[str], limit: float) -> tuple[int | None, bytes, bytes]:
+    """Run a program that says little; its exit status and what it wrote. After so many seconds it is killed: None.
+
+    It is started by this thread, the one that lives as long as the daemon: see `compact.end_with_parent`.
+    """
+    process = subprocess.Popen(  # noqa: ASYNC220 - the interpreter uses vfork: a millisecond, whatever our size
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with process:
+        try:
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                with trio.move_on_after(limit) as patience:
+                    await trio.lowlevel.wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
+        finally:
+            process.kill()  # nothing, if it has ended
+            process.wait()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        status = None if patience.cancelled_caught else process.returncode
+        return status, process.stdout.read(), process.stderr.read()
+
+
+def _memory_available() -> int:
+    """Bytes of memory that programs may still take, where the system tells."""
+    with suppress(OSError), open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return sys.maxsize

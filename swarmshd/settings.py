@@ -253,6 +253,12 @@ class Settings:
         10 * SECOND, 100, HOUR, "ms", "longest that a command waits for its commit to begin", guide=True
     )
     journal_rotation_bytes = Size(100 * MIB, MIB, 16 * GIB, "MiB", "size at which a segment is sealed", guide=True)
+    journal_reserve_bytes = Size(
+        8 * MIB, MIB, 16 * GIB, "MiB", "disk kept for finishing work when it is full", restart=True
+    )
+    max_disk_bytes = Size(
+        10 * GIB, 0, 1024 * GIB, "MiB", "most that all files in the state directory take; 0 for no bound", restart=True
+    )
 
     # -- start and stop
     flock_timeout = Duration(

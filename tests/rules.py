@@ -195,7 +195,7 @@ class House:
         queue.begin(self.now)
         for _ in range(100_000):
             position = self.tables.position
-            for happened in queue.run_due():  # at most a batch of it
+            for happened in queue.run_due(queue.desk.policy.batch_size):  # at most a batch of it
                 self.own(happened)
             if self.tables.position == position:
                 self.serve()

@@ -112,7 +112,7 @@ NUMBERS = [
     ("man/swarmsh-protocol.7", "and {} for admins", "server.places.KEPT_FOR_ADMINS", 1),
     ("man/swarmshd.8", "{} are kept for admins", "server.places.KEPT_FOR_ADMINS", 1),
     ("man/swarmshd.8", "bytes and {} bytes for each", "workqueue.records.ITEM_OVERHEAD", 1),
-    ("man/swarmshd.8", "sealed segments exceed {} MiB", "keeper.FOLD_BYTES", MIB),
+    ("man/swarmshd.8", "sealed segments exceed {} MiB", "journal.holdings.FOLD_BYTES", MIB),
     ("man/swarmshd.8", "path of a socket has at most {} bytes", "main.PATH_MAX", 1),
     ("docs/architecture.md", "| watched processes | {} |", "liveness.WATCHES_MAX", 1),
     ("docs/architecture.md", "at most {} buckets", "workqueue.ready.BUCKETS_MAX", 1),

@@ -351,7 +351,7 @@ def test_relaxed_progress_is_answered_at_once_and_recorded_together(place: Path)
 def test_a_full_disk_refuses_new_work_and_lets_work_be_finished(place: Path) -> None:
     engine = begin(place).engine
     ask(engine, "submit", type="t", description="d")
-    engine.full = Full(place, 4096)
+    engine.space.full = Full(place, 4096)
     assert ask(engine, "submit", type="t", description="d")[0] == "disk_full"
     assert ask(engine, "claim", agent="a")["items"][0]["id"] == 1
     assert ask(engine, "complete", id=1, agent="a")["state"] == "done"

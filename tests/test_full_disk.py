@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from swarmctl.connection import Refused
+from tests import wire as raw
 from tests.conftest import PATIENCE, Daemon
 
 pytestmark = pytest.mark.real
@@ -97,3 +98,74 @@ def test_a_disk_filled_by_somebody_else(small_disk: Path, make_daemon: Any) -> N
         except Refused:
             assert time.monotonic() < deadline, "it never healed"
     assert daemon.stop() == 0
+
+
+def test_finished_work_frees_a_full_disk_by_itself(small_disk: Path, make_daemon: Any) -> None:
+    """The reserve has the room for the fold, and the fold frees what is finished and forgotten.
+
+    In the end more has gone through the queue than the disk could ever hold.
+    """
+    daemon = make_daemon("RETAIN_DONE_ITEMS=0")
+    daemon.state = small_disk / "state"
+    daemon.start()
+    through = 0
+    while through * 4000 < 8 << 20:
+        taken = fill(daemon)
+        assert taken > 100
+        finish(daemon, taken)
+        through += taken
+        wait_until_healed(daemon)
+        daemon.call("cancel", id=daemon.call("list")["items"][0]["id"])
+    assert "folded up to position" in daemon.log.read_text()
+    daemon.restart()
+    assert daemon.call("count", all=True)["count"] < 2
+
+
+def test_leases_that_end_on_a_full_disk_do_not_end_the_daemon(small_disk: Path, make_daemon: Any) -> None:
+    daemon = make_daemon("LEASE=1")
+    daemon.state = small_disk / "state"
+    daemon.start()
+    taken = fill(daemon)
+    claimed = 0
+    with daemon.wire() as wire:
+        while True:
+            try:
+                claimed += len(wire.call("claim", agent="a", count=50)["items"])
+            except raw.Refused as refused:
+                assert refused.code in ("disk_full", "empty")
+                break
+    assert claimed > 20
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        held = daemon.call("status")["held"]
+        if not held or daemon.call("status")["disk"]["reserve_percent"] < 25:
+            break
+    assert daemon.call("count") == {"count": taken}
+    subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
+    wait_until_healed(daemon)
+
+
+def finish(daemon: Daemon, count: int) -> None:
+    """Claim and complete so many. While a fold takes the reserve, claims may be refused."""
+    deadline = time.monotonic() + PATIENCE
+    with daemon.wire() as wire:
+        while count:
+            try:
+                (item,) = wire.call("claim", agent="a")["items"]
+            except raw.Refused as refused:
+                assert refused.code == "disk_full"
+                assert time.monotonic() < deadline, "the fold gave nothing back"
+                continue
+            wire.call("complete", id=item["id"], token=item["token"])
+            count -= 1
+
+
+def wait_until_healed(daemon: Daemon) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            daemon.call("submit", type="t", description="d")
+            return
+        except Refused as refused:
+            assert refused.code == "disk_full"
+            assert time.monotonic() < deadline, "it never healed"

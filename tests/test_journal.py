@@ -263,11 +263,11 @@ def test_unfinished_files_mean_nothing_and_are_removed(tmp_path, disk):
 
 def test_a_body_larger_than_the_room_is_taken_at_once(tmp_path, disk):
     journal = begin(tmp_path, disk)
-    assert MIB - 1000 < journal.room < MIB
+    assert MIB - 1000 < journal.free < MIB
     body = os.urandom(3 * MIB)
     put(journal, body)
     assert journal._path.stat().st_size == 4 * MIB
-    put(journal, b"x" * journal.room)
+    put(journal, b"x" * journal.free)
     journal.close()
     assert read(tmp_path)[1][0] == (0, 1, body)
 
@@ -290,7 +290,7 @@ def test_a_full_disk_is_met_before_anything_changes(tmp_path, disk, number):
     put(journal, b"before")
     disk.fails["pwrite"] = lambda fd, data, at: failing(number)() if at >= MIB else None
     before = journal._path.read_bytes()
-    for attempt in (lambda: journal.reserve(MIB), lambda: journal.append(b"x" * MIB, 1)):
+    for attempt in (lambda: journal.make_room(MIB), lambda: journal.append(b"x" * MIB, 1)):
         with pytest.raises(Full, match="no room"):
             attempt()
     assert journal._path.read_bytes() == before
@@ -306,7 +306,7 @@ def test_on_a_full_disk_the_segment_is_used_to_its_end_and_still_sealed(tmp_path
     first = journal._fd
     disk.fails["pwrite"] = lambda fd, data, at: failing(errno.ENOSPC)() if fd != first or at >= MIB else None
     count = 0
-    while journal.room >= 5000:
+    while journal.free >= 5000:
         put(journal, b"y" * 5000)
         count += 1
     assert count > 190
@@ -325,12 +325,65 @@ def test_a_start_needs_little_room(tmp_path, disk):
     """A daemon that was killed on a full disk must come back, so that work can be finished."""
     disk.fails["pwrite"] = lambda fd, data, at: failing(errno.ENOSPC)() if at + len(data) > 100_000 else None
     journal = begin(tmp_path, disk)
-    put(journal, b"x" * journal.room)
+    put(journal, b"x" * journal.free)
     assert journal._path.stat().st_size == 1 << 16
     with pytest.raises(Full):
         put(journal, b"x" * 60_000)
     journal.close()
     assert read(tmp_path)[0].clean
+
+
+def fill_up(journal):
+    while True:
+        journal.make_room(100_000)
+        put(journal, b"x" * 100_000)
+        if journal.needs_room:
+            journal.prepare()
+
+
+def test_all_files_together_are_bounded(tmp_path, disk):
+    """Past the bound the disk counts as full; what is decided already is written into what the reserve gives up."""
+    journal = Journal(tmp_path, 100 * MIB, disk=disk, reserve_bytes=8 * MIB, most_bytes=4 * MIB)
+    journal.begin(0, 1)
+    journal.prepare()
+    assert (tmp_path / "reserve").stat().st_size == MIB // 2
+    with pytest.raises(Full, match="MAX_DISK_MB"):
+        fill_up(journal)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 4 * MIB
+    written = 0
+    while journal.last_free > 300_000:
+        put(journal, b"x" * 100_000)
+        written += 100_000
+    assert written >= 300_000
+    assert (tmp_path / "reserve").stat().st_size < 300_000
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 4 * MIB
+    journal.close()
+    assert read(tmp_path)[0].clean
+
+
+def test_the_room_of_the_next_snapshot_is_kept(tmp_path, disk):
+    journal = Journal(tmp_path, 100 * MIB, disk=disk)
+    journal.begin(0, 1)
+    journal.prepare()
+    journal.room.next_snapshot = disk.space(tmp_path).free + MIB
+    with pytest.raises(Full, match="the next snapshot"):
+        journal.prepare()
+    put(journal, b"x" * 2 * MIB)
+
+
+def test_a_turn_leaves_nothing_for_a_fold_to_miss(tmp_path, disk):
+    journal = begin(tmp_path, disk)
+    assert journal.turn()
+    assert len(listing(tmp_path).segments) == 1
+    put(journal, b"one")
+    assert journal.turn()
+    assert (journal.start, journal.end) == (1, 1)
+    assert [start for start, _ in listing(tmp_path).segments] == [0, 1]
+    put(journal, b"two")
+    journal.want_turn()
+    put(journal, b"three")
+    assert [start for start, _ in listing(tmp_path).segments] == [0, 1, 2]
+    assert len(read(tmp_path)[1]) == 3
 
 
 def test_evidence_is_bounded(tmp_path, disk):
@@ -387,7 +440,7 @@ def test_a_failed_write_or_sync_is_final(tmp_path, disk, operation, number):
         lambda: journal.append(b"more", 1),
         journal.sync,
         journal.idle,
-        lambda: journal.reserve(1),
+        lambda: journal.make_room(1),
         journal.prepare,
     ):
         with pytest.raises(JournalFailed):
@@ -432,7 +485,7 @@ def test_a_short_write_is_a_failed_one(tmp_path, disk):
 
 def test_a_failed_zeroing_ahead_stops_the_journal_too(tmp_path, disk):
     journal = begin(tmp_path, disk)
-    put(journal, b"x" * journal.room)
+    put(journal, b"x" * journal.free)
     disk.fails["fsync"] = failing(errno.EIO)
     with pytest.raises(JournalFailed, match="zeroing ahead"):
         journal.prepare()

@@ -11,7 +11,7 @@ import random
 
 import pytest
 
-from swarmshd.journal import Journal, JournalFailed, SnapshotWriter, recover, writer
+from swarmshd.journal import Journal, JournalFailed, SnapshotWriter, recover, room, writer
 from swarmshd.journal.disk import Disk
 from swarmshd.journal.files import listing
 
@@ -164,9 +164,9 @@ def torn(choose, changes, share):
 
 @pytest.fixture(autouse=True)
 def _small_segments(monkeypatch):
-    monkeypatch.setattr(writer, "FIRST_ROOM", 2048)
-    monkeypatch.setattr(writer, "STEP", 1024)
-    monkeypatch.setattr(writer, "LOW", 512)
+    for module in (writer, room):
+        for name, size in (("FIRST_ROOM", 2048), ("STEP", 1024), ("LOW", 512)):
+            monkeypatch.setattr(module, name, size)
 
 
 class Life:

@@ -1,5 +1,6 @@
 """The daemon's side tasks, with a real engine, a real fold in its own process, and no sockets."""
 
+import errno
 import gc
 import logging
 import os
@@ -11,18 +12,19 @@ import trio
 
 from swarmshd import keeper as keeping
 from swarmshd.engine import Engine
-from swarmshd.journal import Full
+from swarmshd.journal.disk import Disk
+from swarmshd.journal.room import LOW
 from swarmshd.keeper import Keeper
 from swarmshd.liveness import Watches
 from tests.test_engine import NOW, ask, begin
 
 
 def _low(engine: Engine) -> bool:
-    return engine.journal.needs_room
+    return engine.journal.free < LOW
 
 
 def _full(engine: Engine) -> bool:
-    return engine.full is not None
+    return engine.space.full is not None
 
 
 async def test_a_fold_writes_a_snapshot_and_the_daemon_prunes(tmp_path: Path) -> None:
@@ -33,13 +35,13 @@ async def test_a_fold_writes_a_snapshot_and_the_daemon_prunes(tmp_path: Path) ->
     ask(engine, "claim", agent="a", count=5)
     before = engine.journal.sizes()
     assert before.segments >= 2
-    assert engine.journal.sealed_bytes()[0] > 0
+    assert engine.journal.sizes().sealed > 0
     keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
     assert await keeper.fold()
     after = engine.journal.sizes()
     assert after.segments == 1, "what the snapshot covers is gone, the segment in use is not"
     assert 0 < after.snapshot_position <= engine.journal.durable
-    assert engine.journal.sealed_bytes()[0] == 0
+    assert engine.journal.sizes().sealed == 0
     rows = list(engine.queue.tables.rows())[1:]
     engine.close(NOW + 1)
     again = begin(tmp_path, wall=NOW + 1).engine
@@ -60,9 +62,25 @@ async def test_a_fold_that_fails_is_told_and_changes_nothing(tmp_path: Path, cap
     assert engine.journal.sizes().snapshot_position == 0
 
 
+async def test_no_fold_beyond_the_memory_that_is_allowed(tmp_path: Path) -> None:
+    engine = begin(tmp_path, "PROCESS_MEMORY_LIMIT_MB=70", "RETAIN_DONE_MB=1").engine
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
+    assert keeper._fits(1 << 20)
+    assert not keeper._fits(100 << 20)
+    assert "may take 70" in ask(engine, "status")["fold"]["declined"]
+    assert keeper._fits(1 << 20)
+    assert "declined" not in ask(engine, "status")["fold"]
+
+
+async def test_what_hangs_beside_is_ended() -> None:
+    status, out, err = await keeping.run_beside(["sh", "-c", "echo out; echo err >&2; exec sleep 600"], 0.2)
+    assert (status, out, err) == (None, b"out\n", b"err\n")
+    assert await keeping.run_beside(["sh", "-c", "exit 7"], 60) == (7, b"", b"")
+
+
 async def test_room_is_made_when_asked_for(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     engine = begin(tmp_path).engine
-    before = engine.journal.room
+    before = engine.journal.free
     while not _low(engine):
         ask(engine, "batch", commands=[["submit", {"type": "t", "description": "d" * 4000}]] * 100)
     keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
@@ -72,38 +90,40 @@ async def test_room_is_made_when_asked_for(tmp_path: Path, autojump_clock: trio.
         while _low(engine):
             await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
-    assert engine.journal.room > before
+    assert engine.journal.free > before
+
+
+class SmallDisk(Disk):
+    """The disk, but there is no room while ``full``."""
+
+    def __init__(self) -> None:
+        self.full = True
+        self.tries = 0
+
+    def zero(self, fd: int, start: int, stop: int) -> None:
+        self.tries += 1
+        if self.full:
+            raise OSError(errno.ENOSPC, "no room")
+        super().zero(fd, start, stop)
 
 
 async def test_a_full_disk_is_noticed_and_heals(
     tmp_path: Path,
     autojump_clock: trio.testing.MockClock,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine = begin(tmp_path).engine
-    full = True
-    tries = 0
-
-    class Journal:
-        """The journal, but there is no room while ``full``."""
-
-        def prepare(self) -> None:
-            nonlocal tries
-            tries += 1
-            if full:
-                raise Full(tmp_path, 4096)
-
+    disk = SmallDisk()
+    engine.journal.room.reserve._disk = disk
     keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
-    monkeypatch.setattr(keeper, "_journal", Journal())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keeper._make_room)
-        keeper.journal_low()
-        while tries < 2:
+        while disk.tries < 2:
             await trio.sleep(0.1)
         assert _full(engine)
         assert ask(engine, "submit", type="t", description="d")[0] == "disk_full"
-        full = False
+        assert ask(engine, "status")["disk"]["full"] == str(engine.space.full)
+        disk.full = False
         while _full(engine):
             await trio.sleep(0.1)
         nursery.cancel_scope.cancel()

@@ -17,6 +17,7 @@ from swarmshd.journal import (
     SnapshotWriter,
     VersionMismatch,
     recover,
+    room,
     writer,
 )
 from swarmshd.journal.disk import Disk
@@ -39,9 +40,9 @@ def salts(length):
 
 @pytest.fixture(autouse=True)
 def _small_segments(monkeypatch):
-    monkeypatch.setattr(writer, "FIRST_ROOM", 4096)
-    monkeypatch.setattr(writer, "STEP", 4096)
-    monkeypatch.setattr(writer, "LOW", 1024)
+    for module in (writer, room):
+        for name, size in (("FIRST_ROOM", 4096), ("STEP", 4096), ("LOW", 1024)):
+            monkeypatch.setattr(module, name, size)
 
 
 def write(directory, bodies, rotation_bytes=1 << 20, *, position=0, epoch=1, synced=True):

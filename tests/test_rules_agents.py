@@ -458,7 +458,7 @@ def test_forgetting_keeps_up_with_the_largest_batches():
         house.queue.begin(house.now)
         for number in ids:
             house.do("cancel", id=number)
-        for happened in house.queue.run_due():
+        for happened in house.queue.run_due(house.queue.desk.policy.batch_size):
             house.own(happened)
         assert len(house.tables.items) <= 100
         assert len(house.tables.keys) <= 100

@@ -27,18 +27,14 @@ from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.rates import Rates
 from swarmshd.engine.relaxed import Relaxed
 from swarmshd.engine.rounds import REPLIES_MAX, REPLY_MAX, ROUND_BYTES, Replies, Round, bounded
+from swarmshd.engine.space import PATIENCE, Space
 from swarmshd.engine.telling import TELLS
-from swarmshd.journal import Full, Journal
+from swarmshd.journal import Journal
 from swarmshd.protocol import VERBS
 from swarmshd.settings import Settings
 from swarmshd.workqueue.queue import Watch, WorkQueue
+from swarmshd.workqueue.rows import rows_size
 from swarmshd.workqueue.waiting import Waiter
-
-ROOM_MIN = 128 << 10
-"""Bytes of the journal that are left for finishing work when new work is refused already."""
-
-NEW_WORK = frozenset(("submit", "batch", "claim_new", "register", "queue_set", "pause", "resume", "edit", "import"))
-"""Verbs that are refused when the journal's disk is full; finishing work goes on."""
 
 CLAIMS = frozenset(("claim", "claim_new"))
 LARGE = READS | CLAIMS
@@ -58,7 +54,8 @@ class Engine:
         self.numbers = numbers
         self.settings = settings
         self.draining = False
-        self.full: Full | None = None
+        self.space = Space(journal, lambda: self.snapshot_size)
+        self.fold: dict[str, Any] = {}  # what became of the last one
         self.batches = self.syncs = self.sync_ns = 0
         self._inbox: deque[Task] = deque()
         self.inbox_bytes = 0  # of the requests that have come and are not decided yet
@@ -117,19 +114,21 @@ class Engine:
         if not round_.entries:
             round_.commands = round_.size = 0  # what was only read or refused fills no batch
             if not self.unsynced:
-                self._find_room()
+                self.space.find(self.inbox_bytes, inbox[0][4] if inbox else 0)
         self._replied = 0
         if self._has_room():
             self._reserve()
             self._take_back()
-            while self._deaths:
+        if self._has_room():
+            limit = self.space.for_itself(self.settings.batch_size)
+            while self._deaths and limit:
                 watch = self._deaths.popleft()
                 for happened in queue.watch_ended(watch):
                     round_.own(happened)
                 self._refuse_dead(watch)
             due = queue.next_deadline()
             if due is not None and due <= now:
-                for happened in queue.run_due():
+                for happened in queue.run_due(limit):
                     round_.own(happened)
             if self.relaxed.due(now):
                 self._record_relaxed()
@@ -157,18 +156,8 @@ class Engine:
             round_.commands < self.settings.batch_size
             and round_.size < ROUND_BYTES
             and self._replied + self._replies.bytes < REPLIES_MAX
-            and (self.full is not None or self.journal.room >= ROOM_MIN // 2 + 2 * round_.size)
+            and self.space.for_round(round_)
         )
-
-    def _find_room(self) -> None:
-        """Make sure of room in the journal before a round is decided: afterwards it is too late to refuse."""
-        wanted = ROOM_MIN + 2 * min(self.inbox_bytes, ROUND_BYTES)
-        if self.journal.room < wanted:
-            try:
-                self.journal.reserve(wanted)
-            except Full as full:
-                if self.journal.room < ROOM_MIN + 2 * (self._inbox[0][4] if self._inbox else 0):
-                    self.full = full
 
     def _reserve(self) -> None:
         tables = self.queue.tables
@@ -252,8 +241,7 @@ class Engine:
         if verb not in READS:
             if self.draining:
                 raise _draining()
-            if self.full is not None:
-                self._refuse_for_room(verb)
+            self.space.admit(verb, self._round)
         if verb == "progress" and request.command.relaxed:
             return self.relaxed.add(self.queue, client.actor, request)
         happened, result = self.queue.execute(request, client.actor, watch)
@@ -264,13 +252,6 @@ class Engine:
                 for settled in self.queue.settle():
                     self._round.own(settled)
         return result
-
-    def _refuse_for_room(self, verb: str) -> None:
-        """The journal's disk is full: new work is refused at once, finishing work when the last room is used up."""
-        if verb in NEW_WORK:
-            raise Refusal("disk_full", f"{self.full}: new work is refused until there is room")
-        if self.journal.room < ROOM_MIN // 2 + 2 * self._round.size:
-            raise Refusal("disk_full", f"{self.full}: not even finishing work finds room; free some")
 
     def _each(
         self, client: Client, batch: Batch, watches: tuple[Watch, ...]
@@ -349,6 +330,11 @@ class Engine:
             self.queue.waiters.remove(waiter)
             client.waiting.pop(waiter.number, None)
             self._reply(client, encode_refusal(number, _draining()))
+
+    @property
+    def snapshot_size(self) -> int:
+        """Bytes that a snapshot of the state will take, about."""
+        return rows_size(self.queue.tables)
 
     def watches_in_use(self) -> set[Watch]:
         """The processes that a claim, an agent, or a request not decided yet stands on."""
@@ -440,8 +426,8 @@ class Engine:
 
     def next_deadline(self) -> int | None:
         """The instant at which :meth:`advance` has something to do by itself."""
-        due = self.queue.next_deadline()
-        return self.relaxed.earlier(due)
+        due = self.relaxed.earlier(self.queue.next_deadline())
+        return self.queue.desk.now + PATIENCE if due is not None and self.space.waiting else due
 
 
 def _check_class(client: Client, verb: str) -> None:

@@ -93,7 +93,12 @@ def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adop
     tables = queue.tables
     numbers.resume(tables, clean=recovery.clean)
     position = recovery.position if recovery.clean else max(recovery.position, tables.positions_end)
-    journal = Journal(directory, settings.journal_rotation_bytes)
+    journal = Journal(
+        directory,
+        settings.journal_rotation_bytes,
+        reserve_bytes=settings.journal_reserve_bytes,
+        most_bytes=settings.max_disk_bytes,
+    )
     journal.begin(position, recovery.epoch + 1)
     tables.position = position
     queue.serve()

@@ -27,7 +27,7 @@ REPLIES_MAX = 64 << 20
 class Round:
     """What has been decided since the last write."""
 
-    __slots__ = ("commands", "entries", "events", "rates", "size", "time")
+    __slots__ = ("_weighed", "_weight", "commands", "entries", "events", "rates", "size", "time")
 
     def __init__(self, rates: Rates) -> None:
         self.rates = rates
@@ -36,6 +36,16 @@ class Round:
         self.events = 0
         self.commands = 0
         self.size = 0
+        self._weighed = self._weight = 0
+
+    @property
+    def weight(self) -> int:
+        """Bytes that the round will take in the journal. It encodes all once more: for when each of them counts."""
+        fresh = self.entries[self._weighed :]
+        if fresh:
+            self._weight += len(e.encode_batch(self.time, fresh))
+            self._weighed = len(self.entries)
+        return self._weight
 
     def add(self, entry: e.Entry) -> None:
         self.entries.append(e.encode_entry(entry))

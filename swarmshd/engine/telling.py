@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from swarmshd import __version__
 from swarmshd.commands import Refusal, Request
 from swarmshd.engine.client import Client
+from swarmshd.journal import Sizes, fold_threshold
 from swarmshd.protocol import VERSION
 
 if TYPE_CHECKING:
@@ -37,6 +38,26 @@ def _hello(engine: "Engine", client: Client, request: Request) -> dict[str, Any]
             "description_max": settings.description_max,
         },
     }
+
+
+def _disk(engine: "Engine", sizes: Sizes) -> dict[str, Any]:
+    """What the files take and would take, and what to do if that is too much."""
+    room = engine.journal.room
+    needed = engine.snapshot_size
+    rest = sizes.held - sizes.bytes + room.end
+    told: dict[str, Any] = {
+        "held_bytes": sizes.held,
+        "free_bytes": sizes.free,
+        "total_bytes": sizes.total,
+        "most_bytes": engine.settings.max_disk_bytes,
+        "reserve_bytes": sizes.reserve,
+        "reserve_percent": 100 * sizes.reserve // room.reserve.wanted if room.reserve.wanted else 0,
+        "after_fold_bytes": rest + needed,
+        "before_fold_bytes": rest + sizes.snapshot + fold_threshold(sizes) + engine.settings.journal_rotation_bytes,
+    }
+    if engine.space.full is not None:
+        told["full"] = str(engine.space.full)
+    return told
 
 
 def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
@@ -72,9 +93,10 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
             "syncs": engine.syncs,
             "batches": engine.batches,
         },
-        "disk": {"free_bytes": sizes.free, "total_bytes": sizes.total},
         "rates": engine.rates.per_second(queue.desk.now),
         "counts": engine.rates.totals(),
+        "disk": _disk(engine, sizes),
+        "fold": engine.fold,
         "durability": "durable before the answer, but for `progress --async`",
         "relaxed": len(engine.relaxed),
         "keys": {"kept": len(tables.keys), "window_ms": max(0, queue.desk.now - oldest)},

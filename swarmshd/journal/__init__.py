@@ -21,14 +21,15 @@ A journal is either read or written to, in this order::
 Everything here blocks; nothing logs: facts are returned or raised (`errors`), and the caller tells them.
 
 The parts: `disk` (system calls), `errors`, `files` (names), `lock`, `scan` (one segment, torn or corrupt),
-`recovery`, `snapshot`, `writer`.
+`recovery`, `snapshot`, `room` and `reserve` (what can still be written), `writer`, `holdings` (what lies there).
 """
 
 from swarmshd.journal.errors import Corrupt, Full, JournalError, JournalFailed, Locked, VersionMismatch
+from swarmshd.journal.holdings import Pruned, Sizes, fold_threshold
 from swarmshd.journal.lock import StateLock
 from swarmshd.journal.recovery import Batch, Recovery, Torn, recover
 from swarmshd.journal.snapshot import SnapshotFacts, SnapshotWriter, read_snapshot, read_snapshot_header
-from swarmshd.journal.writer import Journal, Pruned, Sizes
+from swarmshd.journal.writer import Journal
 
 __all__ = [
     "Batch",
@@ -46,6 +47,7 @@ __all__ = [
     "StateLock",
     "Torn",
     "VersionMismatch",
+    "fold_threshold",
     "read_snapshot",
     "read_snapshot_header",
     "recover",

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 MODE_FILE = 0o600
 MODE_DIRECTORY = 0o700
@@ -25,6 +26,13 @@ def named(path: Path) -> Iterator[None]:
         if error.filename is None:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+class Space(NamedTuple):
+    """Bytes of a file system, and what of them we may still take."""
+
+    total: int
+    free: int
 
 
 class Disk:
@@ -89,10 +97,10 @@ class Disk:
             self.write(fd, memoryview(ZEROES)[:step], start)
             start += step
 
-    def space(self, path: Path) -> tuple[int, int]:
-        """Of the file system that ``path`` lies on: bytes that are free for us, and all."""
-        found = os.statvfs(path)
-        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    def space(self, directory: Path) -> Space:
+        """How large the file system of a directory is, and how much of it is free."""
+        found = os.statvfs(directory)
+        return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def read(self, path: Path, limit: int = -1) -> bytes:
         """The bytes of a file, at most ``limit`` of them."""

@@ -1,10 +1,13 @@
 """What can be wrong with a journal, as exceptions. The text of each is one line for a person."""
 
 import os
-from errno import errorcode
+from errno import EDQUOT, ENOSPC, errorcode
 from pathlib import Path
 
 from swarmshd import records
+
+NO_ROOM = (ENOSPC, EDQUOT)
+"""What the system says when the disk, or what a user may take of it, is full."""
 
 
 class JournalError(Exception):
@@ -44,10 +47,20 @@ class Locked(JournalError):
 
 
 class Full(JournalError):
-    """The disk has no room for what was to be appended. Nothing was changed, and it may be tried again."""
+    """The disk has no room for what is to be written. Nothing was changed, and it may be tried again.
 
-    def __init__(self, path: Path, wanted: int) -> None:
-        super().__init__(f"no room on the disk of {path} for {wanted} more bytes; free some space there")
+    `what` says what it is for, if not for more of the journal; `most` is the setting that allows no more.
+    """
+
+    def __init__(self, path: Path, wanted: int, *, what: str = "", most: int = 0) -> None:
+        need = f"{what}, {wanted} bytes" if what else f"{wanted} more bytes"
+        if most:
+            text = (
+                f"the files in {path.parent} may take {most} bytes (MAX_DISK_MB), and there is no room left for {need}"
+            )
+            super().__init__(f"{text}; raise it, or let ended items be forgotten")
+        else:
+            super().__init__(f"no room on the disk of {path} for {need}; free some space there")
         self.path = path
         self.wanted = wanted
 

@@ -9,6 +9,7 @@
 POSITION has 20 digits, so that names sort as their numbers do.
 """
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -64,6 +65,18 @@ def size_of(found: list[tuple[int, Path]]) -> int:
     for _, path in found:
         with suppress(FileNotFoundError):
             size += path.stat().st_size
+    return size
+
+
+def size_beside(directory: Path, path: Path) -> int:
+    """Bytes of all that lies in the directory and its directories, but for the file at ``path``."""
+    size = 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            file = os.path.join(place, name)
+            if file != str(path):
+                with suppress(FileNotFoundError):
+                    size += os.lstat(file).st_size
     return size
 
 

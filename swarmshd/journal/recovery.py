@@ -21,9 +21,13 @@ from typing import NamedTuple
 from swarmshd import records
 from swarmshd.journal import files
 from swarmshd.journal.disk import DISK, Disk, named
-from swarmshd.journal.errors import Corrupt, VersionMismatch
+from swarmshd.journal.errors import NO_ROOM, Corrupt, VersionMismatch
+from swarmshd.journal.reserve import Reserve
 from swarmshd.journal.scan import Scan
 from swarmshd.journal.snapshot import read_snapshot, read_snapshot_header
+
+SPARE = 1 << 16
+"""Bytes that are freed beside what a torn tail needs: a file system takes some for itself."""
 
 EVIDENCE_MAX = 16
 """Torn tails that are kept; the oldest goes when there would be one more."""
@@ -235,7 +239,15 @@ class Recovery:
         tail = memoryview(data)[torn.offset : torn.offset + torn.bytes]
         for old in self._found.evidence[: 1 - EVIDENCE_MAX]:
             self._disk.unlink(old)
-        fd = files.draft(self._disk, copy, lambda fd: self._disk.write(fd, tail, 0))
+        try:
+            fd = files.draft(self._disk, copy, lambda fd: self._disk.write(fd, tail, 0))
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            reserve = Reserve(torn.path.parent, 0, self._disk)
+            reserve.look()
+            reserve.give(len(tail) + SPARE)
+            fd = files.draft(self._disk, copy, lambda fd: self._disk.write(fd, tail, 0))
         self._disk.close(fd)
         files.adopt(self._disk, copy)
         return torn._replace(copy=copy)

@@ -1,68 +1,33 @@
 """Appends batches to the newest segment, and turns to a new one in time.
 
-The room of a segment is what was zeroed ahead: the bytes up to it can be overwritten without a change of the
-file's size or of its map of blocks, so `fdatasync` has only the data to write. `append` uses room, `prepare` makes
+The room of a segment is what was zeroed ahead (see `room`): the bytes up to it can be overwritten without a change of
+the file's size or of its map of blocks, so `fdatasync` has only the data to write. `append` uses room, `prepare` makes
 some. They may run in two threads at once: `prepare` writes only behind the room that `append` may use, through a
 descriptor of its own (so that each of them is told of a failed write), and publishes the new room when it is
 durable. What turns or grows the segment otherwise takes the same lock and so waits for it.
 
 There is always room left for a seal. A segment is made whole under a temporary name before the one in use is
 sealed, so that a full disk is met while both answers are still open: then the old one is used on while it has room.
+Where that ends, what has been decided already is written into room that the reserve gives up.
 
 Any failed write or sync is final (`JournalFailed`), except that zeroing ahead without success is `Full`.
 """
 
 import errno
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from swarmshd import records
 from swarmshd.journal import files
 from swarmshd.journal.disk import DISK, Disk
-from swarmshd.journal.errors import Full, JournalFailed
-from swarmshd.journal.snapshot import read_snapshot_header
-
-FIRST_ROOM = 1 << 20
-"""Size of a new segment, in bytes."""
-
-SMALL_ROOM = 1 << 16
-"""Size of a new segment where the disk has no room for that: enough to finish work, and to start at all."""
-
-STEP = 4 << 20
-"""What `prepare` adds to a segment, in bytes."""
-
-LOW = 1 << 19
-"""With less room than this left, in bytes, `prepare` has something to do."""
+from swarmshd.journal.errors import NO_ROOM, Full, JournalFailed
+from swarmshd.journal.holdings import Pruned, Sizes, prune, sizes
+from swarmshd.journal.room import FIRST_ROOM, LOW, SMALL_ROOM, STEP, Room
 
 SEAL_ROOM = files.SEAL_SIZE + records.FRAME_HEADER_SIZE
 """Kept free behind every frame: a seal, and what the sector rule may skip before it."""
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-
-
-class Sizes(NamedTuple):
-    """What the journal takes on the disk, all in bytes.
-
-    `room` is what the segment in use has left; `free` is what the file system has left for us, of `total`.
-    """
-
-    segments: int
-    bytes: int
-    snapshot_position: int
-    room: int
-    free: int
-    total: int
-
-
-class Pruned(NamedTuple):
-    """What `Journal.prune` removed."""
-
-    segments: int
-    snapshots: int
-    bytes: int
 
 
 class Journal:
@@ -76,6 +41,8 @@ class Journal:
         rotation_bytes: a segment that is larger is sealed and followed by a new one.
         clock: milliseconds since the epoch, for the date in a segment's header, which nothing depends on.
         random: gives that many random bytes, for salts.
+        reserve_bytes: what is kept on the disk for finishing work when it is full.
+        most_bytes: what all files in the directory may take; 0 if only the disk says.
     """
 
     __slots__ = (
@@ -86,18 +53,18 @@ class Journal:
         "_epoch",
         "_failed",
         "_fd",
-        "_growing",
         "_path",
         "_random",
-        "_room",
         "_rotate_at",
         "_rotation_bytes",
         "_salt",
+        "_somehow",
         "_start",
         "_stated",
         "_synced",
         "durable",
         "end",
+        "room",
     )
 
     def __init__(
@@ -108,19 +75,22 @@ class Journal:
         clock: Callable[[], int] = int,
         random: Callable[[int], bytes] = os.urandom,
         disk: Disk = DISK,
+        reserve_bytes: int = 0,
+        most_bytes: int = 0,
     ) -> None:
         self._directory = directory
         self._rotation_bytes = rotation_bytes
         self._clock = clock
         self._random = random
         self._disk = disk
-        self._growing = threading.Lock()
+        self.room = Room(directory, disk, reserve_bytes, most_bytes)
         self._failed: JournalFailed | None = None
         self._fd = -1
         self._path = directory
         self.end = self.durable = self._synced = 0
         self._stated = -1
-        self._at = self._room = self._rotate_at = self._salt = self._epoch = self._start = 0
+        self._somehow = False
+        self._at = self._rotate_at = self._salt = self._epoch = self._start = 0
 
     # --- segments
 
@@ -141,12 +111,8 @@ class Journal:
         files.make_directory(self._disk, self._directory)
         previous = self._previous(position, epoch)
         self._epoch = epoch
-        try:
-            room = FIRST_ROOM
-            path, salt, fd = self._draft(position, previous, room)
-        except Full:
-            room = SMALL_ROOM
-            path, salt, fd = self._draft(position, previous, room)
+        self.room.look()
+        path, salt, fd, room = self._draft(position, previous, somehow=True)
         try:
             files.adopt(self._disk, path)
         except OSError:
@@ -169,36 +135,83 @@ class Journal:
             raise ValueError(f"position {start}, epoch {epoch} cannot follow position {end}, epoch {header.epoch}")
         return header.previous if name == start else end
 
-    def _draft(self, start: int, previous: int, room: int) -> tuple[Path, int, int]:
-        """A new segment under its temporary name: its path, salt and descriptor."""
+    def _draft(self, start: int, previous: int, *, somehow: bool) -> tuple[Path, int, int, int]:
+        """A new segment under its temporary name: its path, salt, descriptor and room.
+
+        Where the disk has not enough and it must be had ``somehow``, it is a small one; the reserve gives up its room.
+        """
         path = files.segment_path(self._directory, start)
         salt = int.from_bytes(self._random(4), "big") | 1
         head = records.pack_segment_header(records.SegmentHeader(salt, self._epoch, start, previous, self._clock()))
 
-        def fill(fd: int) -> None:
-            self._disk.write(fd, head, 0)
-            self._disk.zero(fd, len(head), room)
+        def make(room: int) -> tuple[Path, int, int, int]:
+            def fill(fd: int) -> None:
+                self._disk.write(fd, head, 0)
+                self._disk.zero(fd, len(head), room)
+
+            self.room.check_bound(path, room)
+            try:
+                return path, salt, files.draft(self._disk, path, fill), room
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise Full(path, room) from None
+                raise
 
         try:
-            return path, salt, files.draft(self._disk, path, fill)
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                raise Full(path, room) from None
-            raise
+            return make(FIRST_ROOM)
+        except Full:
+            if not somehow:
+                raise
+        try:
+            return make(SMALL_ROOM)
+        except Full:
+            if not self.room.reserve.size:
+                raise
+        self.room.give(2 * SMALL_ROOM)  # a file system takes some for itself
+        return make(SMALL_ROOM)
 
     def _use(self, path: Path, salt: int, fd: int, start: int, room: int) -> None:
         self._path, self._salt, self._fd, self._start = path, salt, fd, start
         self.end = self.durable = self._synced = start
         self._stated = -1
         self._at = records.SECTOR
-        self._room = room
+        self.room.take(path, room)
         self._rotate_at = self._rotation_bytes
+        self._somehow = False
 
-    def _rotate(self) -> None:
+    @property
+    def start(self) -> int:
+        """The position at which the segment in use starts."""
+        return self._start
+
+    def want_turn(self, *, somehow: bool = False) -> None:
+        """Turn with the next batch; for who cannot wait until nothing is unsynced. See `turn`."""
+        self._rotate_at = 0
+        self._somehow = somehow
+
+    def turn(self, *, somehow: bool = False) -> bool:
+        """Seal the segment in use and go on in a new one, so that a fold can take it in. Nothing may be unsynced.
+
+        Args:
+            somehow: take room from the reserve if there is no other.
+
+        Returns:
+            whether everything is in sealed segments now; on a full disk it may not be.
+
+        Raises:
+            JournalFailed: a write or a sync failed, now or earlier.
+        """
+        if self._failed is not None:
+            raise self._failed
+        if self.end > self._start:
+            self._rotate(somehow=somehow)
+        return self.end == self._start
+
+    def _rotate(self, *, somehow: bool = False) -> None:
         """Seal the segment and go on in a new one; on a full disk, stay and try again after another step."""
-        with self._growing:
+        with self.room.lock:
             try:
-                path, salt, fd = self._draft(self.end, self.end, FIRST_ROOM)
+                path, salt, fd, room = self._draft(self.end, self.end, somehow=somehow)
             except Full:
                 self._rotate_at = self._at + STEP
                 return
@@ -214,7 +227,7 @@ class Journal:
                 self._disk.close(fd)
                 raise
             self._disk.close(self._fd)
-            self._use(path, salt, fd, self.end, FIRST_ROOM)
+            self._use(path, salt, fd, self.end, room)
 
     def _seal(self) -> None:
         """Make all durable, then say so in a seal, and give the rest of the room back."""
@@ -236,7 +249,7 @@ class Journal:
     def append(self, body: bytes, count: int) -> int:
         """Write one batch of ``count`` events; it is durable after the next `sync`.
 
-        Where the segment is due to be sealed (see `reserve`), all that was appended before is made durable with it.
+        Where the segment is due to be sealed (see `make_room`), all that was appended before is made durable with it.
 
         Returns:
             the position after the batch.
@@ -251,8 +264,8 @@ class Journal:
         length = len(body)
         if count <= 0 or length > records.BODY_MAX:
             raise ValueError(f"a batch of {count} events, {length} bytes")
-        if self._at >= self._rotate_at or self._at + records.frame_size(length) + SEAL_ROOM > self._room:
-            self.reserve(length)
+        if self._at >= self._rotate_at or self._at + records.frame_size(length) + SEAL_ROOM > self.room.end:
+            self.make_room(length, somehow=True)
         self._write(records.pack_frame(records.BATCH, body, count, self.end, self.durable, self._salt))
         self.end += count
         return self.end
@@ -302,20 +315,29 @@ class Journal:
     # --- room
 
     @property
-    def room(self) -> int:
+    def free(self) -> int:
         """Bytes of the largest body that can be appended now without making room."""
-        free = self._room - self._at - SEAL_ROOM - records.FRAME_HEADER_SIZE - records.WORD.size - records.ALIGNMENT
+        free = self.room.end - self._at - SEAL_ROOM - records.FRAME_HEADER_SIZE - records.WORD.size - records.ALIGNMENT
         return max(0, free)
 
     @property
-    def needs_room(self) -> bool:
-        """Whether `prepare` would do something."""
-        return self._room - self._at < LOW
+    def last_free(self) -> int:
+        """The same, if the disk has no more and the reserve gives up all it has."""
+        return self.free + self.room.reserve.size
 
-    def reserve(self, length: int) -> None:
+    @property
+    def needs_room(self) -> bool:
+        """Whether `prepare` would make some."""
+        return self.room.end - self._at < LOW or not self.room.reserve.whole
+
+    def make_room(self, length: int, *, somehow: bool = False) -> None:
         """See to it that a body of ``length`` bytes can be appended next without growing a file; may block for that.
 
         Where the segment is due to be sealed, that happens first.
+
+        Args:
+            length: of a body, in bytes.
+            somehow: take it from the reserve if the disk has no more.
 
         Raises:
             Full: the disk has no room. Nothing was changed.
@@ -324,55 +346,37 @@ class Journal:
         if self._failed is not None:
             raise self._failed
         if self._at >= self._rotate_at and self.end > self._start:
-            self._rotate()
+            self._rotate(somehow=self._somehow)
         stop = self._at + records.frame_size(length) + SEAL_ROOM
-        if stop > self._room:
-            with self._growing:
-                if stop > self._room:
-                    try:
-                        self._grow(-(-stop // FIRST_ROOM) * FIRST_ROOM)
-                    except Full:
-                        self._grow(-(-stop // SMALL_ROOM) * SMALL_ROOM)
+        if stop > self.room.end:
+            try:
+                self.room.grow(stop, somehow=somehow)
+            except OSError as error:
+                self._fail("zeroing ahead", error)
+
+    def give(self, amount: int) -> None:
+        """Have the reserve free so many bytes for a snapshot. May run in a thread of its own. Raises JournalFailed."""
+        with self.room.lock:
+            try:
+                self.room.give(amount)
+            except OSError as error:
+                self._fail("cutting the reserve", error)
 
     def prepare(self) -> None:
-        """Zero a step ahead if little room is left. May run in a thread of its own beside `append` and `sync`.
+        """See to it that there is room: a step ahead, the reserve, the next snapshot.
+
+        May run in a thread of its own beside `append` and `sync`.
 
         Raises:
-            Full: the disk has no room for a step. What room there is can still be used.
-            JournalFailed: a sync failed, now or earlier.
+            Full: the disk has no room for one of them. What room there is can still be used.
+            JournalFailed: a write or a sync failed, now or earlier.
         """
-        with self._growing:
-            if self._failed is not None:
-                raise self._failed
-            if not self.needs_room or self._fd < 0:
-                return
-            try:
-                self._grow(self._room + STEP)
-            except Full:
-                self._grow(self._room + FIRST_ROOM)  # a small disk never has room for a whole step
-
-    def _grow(self, stop: int) -> None:
-        """Zero from the room's end up to ``stop``; publish it when it is durable."""
-        start = self._room
+        if self._failed is not None:
+            raise self._failed
         try:
-            fd = self._disk.open(self._path)
-            try:
-                self._zero(fd, start, stop)
-                self._disk.fsync(fd)
-            finally:
-                self._disk.close(fd)
+            self.room.prepare(self._at)
         except OSError as error:
             self._fail("zeroing ahead", error)
-        self._room = stop
-
-    def _zero(self, fd: int, start: int, stop: int) -> None:
-        try:
-            self._disk.zero(fd, start, stop)
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            self._disk.ftruncate(fd, start)
-            raise Full(self._path, stop - start) from None
 
     # --- the rest
 
@@ -396,7 +400,7 @@ class Journal:
             self.sync()
             self.mark_durable()
         try:
-            self.reserve(0)
+            self.make_room(0)
         except Full:
             return False
         self._write(records.pack_frame(records.IDLE, b"", 0, self.end, self.end, self._salt))
@@ -425,9 +429,10 @@ class Journal:
         Raises:
             JournalFailed: the seal could not be made durable.
         """
-        with self._growing:
+        with self.room.lock:
             if self._fd < 0:
                 return
+            self.room.in_use = False
             try:
                 if self._failed is None:
                     self._seal()
@@ -437,40 +442,9 @@ class Journal:
                 self._failed = self._failed or JournalFailed(self._path, "use after close", errno.EBADF)
 
     def prune(self, snapshot_position: int) -> Pruned:
-        """Remove the older snapshots, and the segments whose every event the snapshot of that position covers.
-
-        The segment in use always stays. May run in a thread of its own.
-
-        Raises:
-            ValueError: there is no snapshot of that position. Corrupt: its header is damaged.
-            OSError: a file cannot be removed; what is left is removed the next time.
-        """
-        found = files.listing(self._directory)
-        if snapshot_position not in [position for position, _ in found.snapshots]:
-            raise ValueError(f"no snapshot of position {snapshot_position}")
-        read_snapshot_header(files.snapshot_path(self._directory, snapshot_position))
-        self._disk.sync_directory(self._directory)  # the snapshot's name first, then nothing depends on the rest
-        old = [path for position, path in found.snapshots if position < snapshot_position]
-        covered = []
-        for (_, path), (start, following) in zip(found.segments, found.segments[1:], strict=False):
-            if files.read_segment_header(self._disk, following, start).previous > snapshot_position:
-                break
-            covered.append(path)
-        size = 0
-        for path in old + covered:
-            size += path.stat().st_size
-            self._disk.unlink(path)
-        self._disk.sync_directory(self._directory)
-        return Pruned(len(covered), len(old), size)
-
-    def sealed_bytes(self) -> tuple[int, int]:
-        """The bytes of the sealed segments that a fold could take in, and of the newest snapshot."""
-        found = files.listing(self._directory)
-        return files.size_of(found.segments[:-1]), files.size_of(found.snapshots[-1:])
+        """Remove what the snapshot of that position covers; see `holdings.prune`. May run in a thread of its own."""
+        return prune(self._disk, self._directory, snapshot_position)
 
     def sizes(self) -> Sizes:
-        """What there is on the disk now, by listing the directory."""
-        found = files.listing(self._directory)
-        size = files.size_of(found.segments + found.snapshots)
-        position = found.snapshots[-1][0] if found.snapshots else 0
-        return Sizes(len(found.segments), size, position, self.room, *self._disk.space(self._directory))
+        """What there is on the disk now."""
+        return sizes(self._disk, self._directory, self._at)

@@ -243,7 +243,7 @@ class Server:
 
     def _write(self) -> bool:
         written = self._engine.write()
-        if self._engine.full is not None or (written and self._engine.journal.needs_room):
+        if self._engine.space.full is not None or (written and self._engine.journal.needs_room):
             self._journal_low()
         return written
 

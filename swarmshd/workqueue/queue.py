@@ -254,9 +254,8 @@ class WorkQueue:
             self.tables.apply(event)
         return happened
 
-    def run_due(self) -> Iterator[list[e.Event]]:
-        """Apply and give, entry by entry, what has come due; at most about a batch of it."""
-        limit = self.desk.policy.batch_size
+    def run_due(self, limit: int) -> Iterator[list[e.Event]]:
+        """Apply and give, entry by entry, what has come due; of at most about so many items, but all housekeeping."""
         for happened in timers.run_due(self.desk, self.deadlines, limit):
             yield self._apply_all(happened)
         yield from self.settle()

@@ -9,12 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
-from swarmshd.workqueue.records import CLAIMED, ENDED, Claim, Item, watch_key
+from swarmshd.workqueue.records import CLAIMED, ENDED, ITEM_OVERHEAD, Claim, Item, watch_key
 
 if TYPE_CHECKING:
     from swarmshd.workqueue.tables import Tables
 
 STATE, QUEUE, AGENT, ITEM, ENDED_ORDER, KEY = range(6)
+
+
+ITEM_BYTES, KEY_BYTES, REST_BYTES = 100, 64, 4096
+"""What a row of an item or of a key takes beside its texts, and all others together, about."""
+
+
+def rows_size(tables: "Tables") -> int:
+    """Bytes that the rows of this state will take, about, without a walk over them."""
+    texts = max(0, tables.bytes - ITEM_OVERHEAD * len(tables.items))
+    return texts + ITEM_BYTES * len(tables.items) + KEY_BYTES * len(tables.keys) + REST_BYTES
 
 
 def rows_of(tables: "Tables") -> Iterator[list[Any]]:
