@@ -28,6 +28,10 @@ SHORT = {
     "agent": "agent ls",
     "agent list": "agent ls",
     "agents": "agent ls",
+    "config": "config show",
+    "config ls": "config show",
+    "config list": "config show",
+    "reload": "config reload",
     "quiet": "agent quiet",
     "wake": "agent wake",
     "evict": "agent evict",
@@ -55,7 +59,7 @@ HABITS = {
 LOG = ("get", "output")
 """``log ID`` is ``get ID output``."""
 
-NOUNS = ("queue", "agent")
+NOUNS = ("queue", "agent", "config")
 """Words that are verbs together with the next one."""
 
 

@@ -16,6 +16,7 @@ The rooms of this package, each with its one idea:
 ``keeper``      what the daemon does beside serving: room ahead, folds, garbage collection
 ``settings``    the one table of settings
 ``configuration``  how a file, the environment and options become settings
+``control``     the settings of a running daemon: what is in force, how it changes, who is told
 ``systemd``     the notify protocol and socket activation
 ``main``        arguments, configuration, signals, start and stop order
 

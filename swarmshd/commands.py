@@ -49,6 +49,8 @@ Kin = NewType("Kin", str)
 """Another item, as whoever exported it knew it: its ref, ``#ID@CREATED``, or ``#ID`` when it was forgotten there."""
 Bytes = NewType("Bytes", bytes)
 """A byte string. Text is not bytes."""
+Assignments = NewType("Assignments", dict[str, str])
+"""From names to texts."""
 
 DURATION_MAX = 100 * 366 * 86_400_000
 INSTANT_MAX = 253_402_300_799_999
@@ -342,6 +344,28 @@ class Dashboard:
 
 
 @frozen
+class Config:
+    names: tuple[Name, ...] = ()
+
+
+@frozen
+class ConfigSet:
+    values: Assignments
+    persist: bool = False
+    """Only say what is to be written into the file."""
+
+
+@frozen
+class ConfigUnset:
+    names: tuple[Name, ...]
+
+
+@frozen
+class Reload:
+    unset: tuple[Name, ...] = ()
+
+
+@frozen
 class Register:
     agent: Name
     team: Name | None = None
@@ -503,6 +527,7 @@ COMMANDS: dict[str, type] = {
     "explain": Explain,
     "status": Status,
     "dashboard": Dashboard,
+    "config": Config,
     "submit": Submit,
     "batch": Batch,
     "claim": Claim,
@@ -525,6 +550,9 @@ COMMANDS: dict[str, type] = {
     "wake": Wake,
     "evict": Evict,
     "import": Import,
+    "config_set": ConfigSet,
+    "config_unset": ConfigUnset,
+    "reload": Reload,
 }
 """Every verb of the wire and the class of its command."""
 
@@ -601,6 +629,12 @@ def _bytes(value: object, _: object) -> bytes:
     if type(value) is not bytes:
         _wrong("a byte string", value)
     return value
+
+
+def _assignments(value: object, _: object) -> dict[str, str]:
+    if type(value) is not dict or not value or len(value) > FILTER_MAX:
+        _wrong(f"a map of 1 to {FILTER_MAX} texts", value)
+    return {_name(name, None): _note(text, None) for name, text in value.items()}
 
 
 def _priority(value: object, _: object) -> int:
@@ -685,6 +719,7 @@ def _strict(converter: Converter) -> Converter:
         (Note, _note),
         (Bytes, _bytes),
         (Kin, _kin),
+        (Assignments, _assignments),
         (Priority, _priority),
         (Milliseconds, _integer(0, DURATION_MAX, "a duration in milliseconds")),
         (Instant, _integer(0, INSTANT_MAX, "a time in milliseconds since the epoch")),

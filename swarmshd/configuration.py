@@ -2,19 +2,24 @@
 
 A value is taken from the first place that has one:
 
-1. ``--set NAME=VALUE`` on the command line, the last if there are several;
-2. ``SWARMSH_NAME`` in the environment;
-3. the bare ``NAME`` in the environment, only the names of the tuning guide: words such as ``QUEUES`` belong to
+1. what was chosen for the running daemon, by ``config set``;
+2. ``--set NAME=VALUE`` on the command line, the last if there are several;
+3. ``SWARMSH_NAME`` in the environment;
+4. the bare ``NAME`` in the environment, only the names of the tuning guide: words such as ``QUEUES`` belong to
    other programs;
-4. the file: flat TOML, the names in lower case;
-5. the default.
+5. the file: flat TOML, the names in lower case;
+6. the default.
 
 Whatever cannot be used is a ``ConfigError`` that says where it stands, what is wrong and what to write, except
 under a bare name, which may have been meant for another program: that is skipped with a warning.
+
+``Configuration`` keeps what was read at the start, and proposes other settings from it: a change is read and
+checked as a whole, against all places, before anything takes it.
 """
 
+import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from swarmshd.settings import TABLE, Settings, Value, brief, nearest
@@ -30,12 +35,19 @@ PREFIX = "SWARMSH_"
 NOT_SETTINGS = frozenset("AGENT ATTEMPT BOOT_ID CHECKPOINT FENCE ITEM KEY QUEUE SOCKET TOKEN TYPE".split())
 """What ``swarmctl`` and ``liveness`` read from the environment under the same prefix, or ``swarmctl`` sets in it."""
 
+CHOSEN = "set"
+"""The source of what was chosen for the running daemon."""
+
 FRAME_OVERHEAD = 16 << 10
 """Bytes that a frame needs beside the large fields: names, notes, numbers."""
 
 
 class ConfigError(Exception):
     """A configuration that cannot be used. Its text is one line: where, what is wrong, what to do."""
+
+
+class Excluded(ConfigError):
+    """What was asked for is right by itself, and does not go with what else is so."""
 
 
 class Given(NamedTuple):
@@ -107,7 +119,7 @@ def read_option(text: str) -> tuple[str, Given]:
 
 
 def resolve(file: str | None, environ: Mapping[str, str], options: Sequence[str]) -> Settings:
-    """The settings that the daemon runs with.
+    """The settings that a daemon starts with.
 
     Args:
         file: path of the configuration file; None if there is none.
@@ -117,11 +129,16 @@ def resolve(file: str | None, environ: Mapping[str, str], options: Sequence[str]
     Raises:
         ConfigError: something cannot be used.
     """
-    in_file = read_file(file) if file is not None else {}
+    return _combine(read_file(file) if file is not None else {}, environ, options, {})
+
+
+def _combine(
+    in_file: Mapping[str, Given], environ: Mapping[str, str], options: Sequence[str], chosen: Mapping[str, Given]
+) -> Settings:
     in_environment, warnings = read_environment(environ)
     on_command_line = dict(read_option(text) for text in options)
     while True:
-        given = {**in_file, **in_environment, **on_command_line}
+        given = {**in_file, **in_environment, **on_command_line, **chosen}
         settings = Settings(
             {name: value for name, (value, _) in given.items()},
             {name: source for name, (_, source) in given.items()},
@@ -132,10 +149,157 @@ def resolve(file: str | None, environ: Mapping[str, str], options: Sequence[str]
             return settings
         bare = [name for name in names if settings.source(name) == name]
         if not bare:
-            place = next(settings.source(name) for name in names if settings.source(name) != "default")
-            raise ConfigError(f"{place}: {conflict}")
+            raise _excluded(settings, names, conflict)
         warnings.append(f"{bare[0]} in the environment: {conflict}; ignoring it")
         del in_environment[bare[0]]
+
+
+def _excluded(settings: Settings, names: Sequence[str], conflict: str) -> Excluded:
+    places = [settings.source(name) for name in names if settings.source(name) not in ("default", CHOSEN)]
+    return Excluded(": ".join([*places[:1], conflict]))
+
+
+class Proposal(NamedTuple):
+    """What a change leads to, read and checked, and taken by nobody yet.
+
+    Attributes:
+        settings: what would be in force.
+        coming: what a start would have; it differs from ``settings`` in what holds from a start only, and in what
+            does not fit the old values of that.
+        chosen: what would be chosen for the running daemon, by name.
+        in_file: what the file gives.
+    """
+
+    settings: Settings
+    coming: Settings
+    chosen: Mapping[str, Given]
+    in_file: Mapping[str, Given]
+
+
+class Configuration:
+    """The settings that are in force, what they were made from, and what else may be made from that.
+
+    Args:
+        file: path of the configuration file; None for the default one, if it is there.
+        environ: the environment, which stays as it is at the start.
+        options: the ``NAME=VALUE`` of each ``--set``, in order.
+
+    Raises:
+        ConfigError: something cannot be used.
+    """
+
+    def __init__(self, file: str | None, environ: Mapping[str, str], options: Sequence[str]) -> None:
+        self.file = os.path.abspath(file or DEFAULT_FILE)
+        """What is read, if it is there."""
+        self._required = file is not None
+        self._environ = dict(environ)
+        self._options = list(options)
+        in_file = self._read()
+        settings = _combine(in_file, self._environ, self._options, {})
+        self._now = Proposal(settings, settings, {}, in_file)
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+        return self._now.settings
+
+    @property
+    def coming(self) -> Settings:
+        """Those that a start would have, as far as the file has been read."""
+        return self._now.coming
+
+    def adopt(self, proposal: Proposal) -> None:
+        """The proposal is in force."""
+        self._now = proposal
+
+    def choosing(self, values: Mapping[str, str]) -> Proposal:
+        """With these values, as people write them, until they are taken back or the daemon ends.
+
+        Raises:
+            ConfigError: a name or value cannot be used, or it holds from a start only.
+        """
+        given = {name: Given(_value(name, text), CHOSEN) for name, text in values.items()}
+        for name in given:
+            if not TABLE[name].live:
+                raise Excluded(f"{name} is read at a start only: add --persist, and restart the daemon")
+        return self._proposal(self._now.in_file, {**self._now.chosen, **given})
+
+    def writing(self, values: Mapping[str, str]) -> dict[str, str]:
+        """The line of the file for each of these values, if the file may have them and they would count there.
+
+        Raises:
+            ConfigError: a name or value cannot be used, or another place goes before the file.
+        """
+        given = {name: Given(_value(name, text), self.file) for name, text in values.items()}
+        before = {**read_environment(self._environ)[0], **dict(read_option(text) for text in self._options)}
+        for name in given:
+            if name in before:
+                raise Excluded(f"{name} comes from {before[name].source}, which goes before the file: change it there")
+        others = {name: each for name, each in self._now.chosen.items() if name not in given}
+        _combine({**self._read(), **given}, self._environ, self._options, others)
+        return {name: f"{TABLE[name].key} = {TABLE[name].write(value)}" for name, (value, _) in given.items()}
+
+    def taking_back(self, names: Iterable[str]) -> Proposal:
+        """Without what was chosen for these.
+
+        Raises:
+            ConfigError: nothing was chosen for one of them, or what is left excludes each other.
+        """
+        chosen = dict(self._now.chosen)
+        for name in names:
+            if name not in chosen:
+                raise ConfigError(
+                    f"{name} was not set while the daemon ran; it comes from {self.settings.source(name)}"
+                )
+            del chosen[name]
+        return self._proposal(self._now.in_file, chosen)
+
+    def reading_again(self, taken_back: Iterable[str] = ()) -> Proposal:
+        """With what the file gives now, and without what was chosen for some.
+
+        Raises:
+            ConfigError: something in the file cannot be used.
+        """
+        chosen = {name: each for name, each in self._now.chosen.items() if name not in set(taken_back)}
+        return self._proposal(self._read(), chosen)
+
+    def _read(self) -> dict[str, Given]:
+        return read_file(self.file) if self._required or os.path.exists(self.file) else {}
+
+    def _proposal(self, in_file: Mapping[str, Given], chosen: Mapping[str, Given]) -> Proposal:
+        coming = _combine(in_file, self._environ, self._options, chosen)
+        running = self._now.settings
+        kept = {name for name, row in TABLE.items() if not row.live}
+        while True:
+            origin = {name: running if name in kept else coming for name in TABLE}
+            settings = Settings(
+                {name: found.value(name) for name, found in origin.items()},
+                {name: found.sources[name] for name, found in origin.items() if name in found.sources},
+                coming.warnings,
+            )
+            names, conflict = _conflict(settings)
+            if not conflict:
+                return Proposal(settings, coming, chosen, in_file)
+            if any(name in chosen and name not in kept for name in names):
+                raise Excluded(conflict)
+            kept.update(names)  # they fit what waits for a restart, and wait with it
+
+
+def known(name: str) -> str:
+    """The name of the setting that is meant by ``name``. Raises ConfigError if there is none."""
+    found = name.strip().upper().replace("-", "_").removeprefix(PREFIX)
+    if found not in TABLE:
+        like = nearest(found)
+        advice = f"did you mean {like}?" if like else "`swarmctl config show` lists them"
+        raise ConfigError(f"no setting is called {brief(name)}; {advice}")
+    return found
+
+
+def _value(name: str, text: str) -> Value:
+    try:
+        return TABLE[name].parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
 
 
 def _conflict(settings: Settings) -> tuple[Sequence[str], str]:
@@ -199,5 +363,8 @@ def _syntax(path: str, text: str, error: str) -> ConfigError:
     line = int(number) if number.isdigit() else text.count("\n", 0, len(text.rstrip())) + 1
     if what.startswith("Cannot overwrite"):
         return ConfigError(f"{path}:{line}: this key was given before; keep one of the lines")
+    if what.startswith("Cannot declare"):
+        name = ".".join(part.strip(" '\"") for part in what.partition("(")[2].partition(")")[0].split(",") if part)
+        return ConfigError(f"{path}:{line}: the table {name} was given before, and settings are in none: remove it")
     written = text.split("\n")[line - 1].strip()
     return ConfigError(f"{path}:{line}: not TOML: {what}; write {brief(written)} as: key = value")

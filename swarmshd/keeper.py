@@ -19,6 +19,7 @@ from swarmshd import events
 from swarmshd.engine import Engine
 from swarmshd.journal import Full, Journal, Sizes, fold_threshold
 from swarmshd.liveness import Watches
+from swarmshd.settings import Settings
 
 log = logging.getLogger("swarmshd.keeper")
 
@@ -56,6 +57,13 @@ class Keeper:
         self._fold_after = 0.0
         """No fold before this moment: one has failed."""
         self._declined = False
+        self._changed = trio.Event()
+
+    def configure(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self._gc_interval = settings.gc_interval / 1000
+        self._changed.set()
+        self._changed = trio.Event()
 
     def journal_low(self) -> None:
         """The journal's room runs low."""
@@ -67,8 +75,7 @@ class Keeper:
             nursery.start_soon(self._make_room, name="room")
             nursery.start_soon(self._fold, name="fold")
             nursery.start_soon(self._sweep, name="sweep")
-            if self._gc_interval:
-                nursery.start_soon(self._collect, name="collect")
+            nursery.start_soon(self._collect, name="collect")
             task_status.started()
 
     # -- room
@@ -209,7 +216,9 @@ class Keeper:
     async def _collect(self) -> None:
         """The automatic collection of the oldest generation is off: it would stop the loop for tens of ms."""
         while True:
-            await trio.sleep(self._gc_interval)
+            with trio.move_on_after(self._gc_interval or float("inf")):
+                await self._changed.wait()
+                continue
             gc.collect(1)
             gc.freeze()
 

@@ -20,7 +20,8 @@ from pathlib import Path
 import trio
 
 from swarmshd import __version__, journal, systemd
-from swarmshd.configuration import ConfigError, resolve
+from swarmshd.configuration import DEFAULT_FILE, ConfigError, Configuration
+from swarmshd.control import Control, set_level
 from swarmshd.engine import Engine, Started, start
 from swarmshd.keeper import Keeper, calm_collector
 from swarmshd.liveness import WATCHES_MAX, NotWatchable, Watches, boot_id
@@ -30,7 +31,6 @@ from swarmshd.settings import Settings
 
 log = logging.getLogger("swarmshd")
 
-CONFIG_FILE = "/etc/swarmsh/swarmshd.toml"
 PATH_MAX = 107
 """Bytes of a Unix socket's path, as sun_path has them."""
 
@@ -52,7 +52,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="swarmshd", description="Share out work among swarms of agents on one host.", allow_abbrev=False
     )
-    parser.add_argument("--config", metavar="FILE", help=f"configuration file (default: {CONFIG_FILE}, if it is there)")
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"configuration file (default: {DEFAULT_FILE}, if it is there)"
+    )
     parser.add_argument("--state-dir", metavar="DIR", help="where the journal lives")
     parser.add_argument("--socket", metavar="PATH", help="where to listen")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="set one setting; repeatable")
@@ -115,15 +117,12 @@ def _home() -> str:
     return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    file = arguments.config
-    if file is None and os.path.exists(CONFIG_FILE):
-        file = CONFIG_FILE
+def _configuration(arguments: argparse.Namespace) -> Configuration:
     options = list(arguments.set)
     if arguments.log_level:
         options.append(f"LOG_LEVEL={arguments.log_level}")
     try:
-        return resolve(file, os.environ, options)
+        return Configuration(arguments.config, os.environ, options)
     except ConfigError as error:
         raise Quit(EX_CONFIG, str(error)) from None
 
@@ -206,13 +205,14 @@ class Daemon:
         directory: Path,
         listener: socket.socket,
         path: str,
-        settings: Settings,
+        configuration: Configuration,
         access: Access,
         connections: int,
         watches: Watches,
         notifier: systemd.Notifier,
     ) -> None:
         self.engine: Engine = started.engine
+        settings = configuration.settings
         self.watches = watches
         clock = Clock(self.engine.queue.desk.now)
         self.clock = clock
@@ -229,6 +229,7 @@ class Daemon:
         )
         self._path = path
         self.notifier = notifier
+        self.control = Control(configuration, self.engine, self.server, self.keeper, notifier, f"ready on {path}")
 
     def _watch(self, descriptor: int) -> tuple[int, int]:
         try:
@@ -266,7 +267,7 @@ class Daemon:
             task_status.started()
             async for number in received:
                 if number == signal.SIGHUP:
-                    log.warning("SIGHUP: settings are read at the start only; restart to change them")
+                    self.control.hang_up()
                     continue
                 log.info("%s: stopping", signal.Signals(number).name)
                 self.notifier.stopping("answering what has come")
@@ -313,11 +314,12 @@ def _access(settings: Settings) -> Access:
     try:
         return Access(settings)
     except LookupError as error:
-        raise Quit(EX_CONFIG, f"ACCESS_*: {error.args[0]}; name another") from None
+        raise Quit(EX_CONFIG, str(error.args[0])) from None
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    settings = _settings(arguments)
+    configuration = _configuration(arguments)
+    settings = configuration.settings
     _log_to_stderr(settings.log_level)
     notifier = systemd.Notifier()
     directory = state_directory(arguments.state_dir)
@@ -334,7 +336,15 @@ def _serve(arguments: argparse.Namespace) -> None:
             started = _recover(directory, settings, watches)
             _tell(started, settings, directory)
             daemon = Daemon(
-                started, directory, listening.socket, listening.path, settings, access, connections, watches, notifier
+                started,
+                directory,
+                listening.socket,
+                listening.path,
+                configuration,
+                access,
+                connections,
+                watches,
+                notifier,
             )
             calm_collector()
             trio.run(daemon.run)
@@ -360,7 +370,8 @@ def _unwritable(failed: BaseException) -> BaseException:
 def _log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(systemd.log_formatter(sys.stderr.fileno()))
-    logging.basicConfig(handlers=[handler], level=logging.DEBUG if level == "trace" else level.upper())
+    logging.basicConfig(handlers=[handler])
+    set_level(level)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

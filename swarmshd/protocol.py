@@ -40,6 +40,7 @@ VERBS = {
     "explain": READ,
     "status": READ,
     "dashboard": READ,
+    "config": READ,
     "submit": WORK,
     "batch": WORK,
     "claim": WORK,
@@ -62,6 +63,9 @@ VERBS = {
     "wake": ADMIN,
     "evict": ADMIN,
     "import": ADMIN,
+    "config_set": ADMIN,
+    "config_unset": ADMIN,
+    "reload": ADMIN,
 }
 """Every verb and its class. ``batch`` needs the class of each command in it as well."""
 

@@ -65,6 +65,10 @@ class Setting:
         """``value`` as a person would write it; ``parse`` reads it back."""
         return str(value)
 
+    def write(self, value: "Value") -> str:
+        """``value`` as it stands in the file."""
+        return f'"{self.show(value)}"'
+
     def bounds(self) -> str:
         """What is allowed, in words."""
         return self.kind
@@ -119,6 +123,10 @@ class Count(Setting):
         size, suffix = max(fitting, default=(1, ""))
         return f"{value // size}{suffix}"
 
+    def write(self, value: "Value") -> str:
+        shown = self.show(value)
+        return f'"{shown}"' if shown[-1].isalpha() else shown
+
     def bounds(self) -> str:
         return f"{self.show(self.low)} to {self.show(self.high)}"
 
@@ -161,6 +169,9 @@ class Flag(Setting):
 
     def show(self, value: "Value") -> str:
         return "true" if value else "false"
+
+    def write(self, value: "Value") -> str:
+        return self.show(value)
 
 
 class Choice(Setting):
@@ -231,6 +242,10 @@ class Names(Setting):
     def show(self, value: "Value") -> str:
         assert isinstance(value, tuple)
         return ",".join(value)
+
+    def write(self, value: "Value") -> str:
+        assert isinstance(value, tuple)
+        return "[" + ", ".join(f'"{name}"' for name in value) + "]"
 
 
 PRINCIPAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@$+-")
@@ -353,7 +368,7 @@ class Settings:
         return value
 
     def source(self, name: str) -> str:
-        """Where the value of ``name`` came from: ``--set``, ``SWARMSH_X``, ``X``, ``FILE:LINE`` or ``default``."""
+        """Where it came from: ``set``, ``--set``, ``SWARMSH_X``, ``X``, ``FILE:LINE`` or ``default``."""
         return self.sources.get(TABLE[name].name, "default")
 
 
@@ -366,8 +381,8 @@ def defaults() -> Settings:
     return Settings()
 
 
-def describe(settings: Settings) -> list[dict[str, str | bool]]:
-    """One row a setting, all as text but ``live``: name, key, value, default, unit, allowed, meaning, source, live."""
+def describe(settings: Settings, names: "Iterable[str]" = ()) -> "list[dict[str, str | bool]]":
+    """A row for each of these settings, or for all: everything about it as text, but for ``live``."""
     return [
         {
             "name": row.name,
@@ -380,7 +395,7 @@ def describe(settings: Settings) -> list[dict[str, str | bool]]:
             "source": settings.source(row.name),
             "live": row.live,
         }
-        for row in TABLE.values()
+        for row in ([TABLE[name] for name in names] or TABLE.values())
     ]
 
 

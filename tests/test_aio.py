@@ -69,11 +69,12 @@ def test_both_clients_have_the_same_surface(blocking: type, trio_: type, more: s
 
 
 def test_a_new_verb_comes_by_itself() -> None:
-    """Whatever ``asking`` can ask in one request is a method of all four, out of one table."""
-    tree = ast.parse(Path(swarmctl.client.asking.__file__).read_text())
+    """Whatever can be asked in one request is a method of all four, out of one table."""
+    modules = (swarmctl.client.asking, swarmctl.client.operating)
     asks = {
         node.name
-        for node in tree.body
+        for module in modules
+        for node in ast.parse(inspect.getsource(module)).body
         if isinstance(node, ast.FunctionDef) and ast.unparse(node.returns or ast.Constant(None)).startswith("Ask[")
     }
     within = {"page", "batch", "cancel_some"}  # parts of list, submit_many and cancel_group

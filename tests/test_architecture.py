@@ -35,7 +35,8 @@ ROOMS = {
     "engine": "workqueue journal commands events protocol settings",
     "systemd": "engine commands protocol",
     "server": "engine commands protocol settings",
-    "keeper": "engine journal liveness events",
+    "keeper": "engine journal liveness events settings",
+    "control": "configuration settings commands engine server keeper systemd",
     "main": "*",
 }
 FOR_CLIENT = {"protocol", "cbor", "settings"}
@@ -50,7 +51,7 @@ IMPURE_CALLS = {"open", "print", "input", "breakpoint"}
 OWNERS = {
     # module: the rooms that may import it
     "trio": {"server", "liveness", "systemd", "keeper", "main"},
-    "logging": {"engine", "server", "keeper", "main", "systemd"},
+    "logging": {"engine", "server", "keeper", "control", "main", "systemd"},
     "cattrs": {"commands"},
     "sdnotify": {"systemd"},
     "tomllib": {"configuration"},

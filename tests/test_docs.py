@@ -25,21 +25,28 @@ from tests.test_architecture import ROOMS
 
 
 def test_every_setting_is_described():
-    chapter = next(found for found in sections(page("swarmshd.8")) if found.chapter == "SETTINGS")
-    described = [line for line in chapter.lines if line.startswith(".It Ev ") and " No = " in line]
-    assert described == [_setting(row) for row in settings.TABLE.values()]
-    bare = next(line for line in "\n".join(chapter.lines).split(".It\n") if line.startswith("for the names"))
+    text = page("swarmshd.toml.5")
+    chapter = [line for found in sections(text) if found.chapter == "SETTINGS" for line in found.lines]
+    described = dict(
+        entry.split("\n", 1) for entry in re.split(r"^\.It Ev ", "\n".join(chapter), flags=re.MULTILINE)[1:]
+    )
+    assert list(described) == [_setting(row) for row in settings.TABLE.values()]
+    for row in settings.TABLE.values():
+        said = described[_setting(row)]
+        assert said.startswith("Read at a start only.\n") == (not row.live), row.name
+        assert len(said.split()) > 1
+    bare = next(line for line in text.split(".It\n") if line.startswith("for the names"))
     assert re.findall(r"\.Ev (\w+)", bare) == [row.name for row in settings.TABLE.values() if row.guide]
 
 
 def _setting(row: settings.Setting) -> str:
     unit = f"{row.unit} , " if row.unit else ""
     allowed = row.bounds().replace('"', "\\(dq")
-    return f".It Ev {row.name} No = {row.show(row.default) or 'nobody'} ( {unit}{allowed} )"
+    return f"{row.name} No = {row.show(row.default) or 'nobody'} ( {unit}{allowed} )"
 
 
 def test_the_example_of_a_configuration_is_taken(tmp_path):
-    (text,) = examples(page("swarmshd.8"), "configuration")
+    (text,) = examples(page("swarmshd.toml.5"), "configuration")
     file = tmp_path / "swarmshd.toml"
     file.write_text(text)
     assert configuration.read_file(str(file)).keys() == {"LEASE", "MAX_ATTEMPTS", "ACCESS_WORK", "ACCESS_ADMIN"}
@@ -110,8 +117,8 @@ NUMBERS = [
     ("man/swarmsh-protocol.7", "the daemon keeps the latest {}", "workqueue.records.FAILURES_KEPT", 1),
     ("man/swarmsh-protocol.7", "at most, up to {}:", "commands.DASHBOARD_MAX", 1),
     ("man/swarmsh-protocol.7", "and {} for admins", "server.places.KEPT_FOR_ADMINS", 1),
-    ("man/swarmshd.8", "{} are kept for admins", "server.places.KEPT_FOR_ADMINS", 1),
-    ("man/swarmshd.8", "bytes and {} bytes for each", "workqueue.records.ITEM_OVERHEAD", 1),
+    ("man/swarmshd.toml.5", "{} are kept for admins", "server.places.KEPT_FOR_ADMINS", 1),
+    ("man/swarmshd.toml.5", "bytes and {} bytes for each", "workqueue.records.ITEM_OVERHEAD", 1),
     ("man/swarmshd.8", "sealed segments exceed {} MiB", "journal.holdings.FOLD_BYTES", MIB),
     ("man/swarmshd.8", "path of a socket has at most {} bytes", "main.PATH_MAX", 1),
     ("docs/architecture.md", "| watched processes | {} |", "liveness.WATCHES_MAX", 1),

@@ -20,6 +20,7 @@ KINDS: dict[Any, str] = {
     commands.Text: "text",
     commands.Note: "note",
     commands.Bytes: "bytes",
+    commands.Assignments: "map",
     commands.Milliseconds: "ms",
     commands.Instant: "time",
     commands.Count: "int",
@@ -42,7 +43,7 @@ KINDS |= {kind | None: word for kind, word in KINDS.items()}
 OF_BATCH = {"commands": "list , required", "atomic": "bool , default false"}
 """Its class holds the commands that were made of them."""
 
-NOT_SENT = {"outcome_unknown", "position_gone", "journal_corrupt", "config"}
+NOT_SENT = {"outcome_unknown", "position_gone", "journal_corrupt"}
 """Codes that no part of the daemon sends in this release, as swarmsh-protocol(7) says."""
 
 Fields = dict[str, tuple[str, list[str]]]
@@ -248,6 +249,19 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("status", {}, ""),
     ("dashboard", {}, ""),
     ("dashboard", {"queues": 0, "agents": 1001}, "bad_request"),
+    ("config", {}, ""),
+    ("config", {"names": ["lease"]}, ""),
+    ("config", {"names": ["leese"]}, "not_found"),
+    ("config_set", {"values": {"LEASE": "10m"}}, ""),
+    ("config_set", {"values": {"LEASE": "10m"}, "persist": True}, ""),
+    ("config_set", {"values": {"LEASE": "soon"}}, "bad_request"),
+    ("config_set", {"values": {"LEASE": "25h"}}, "conflict"),
+    ("config_set", {"values": {"FRAME_MAX": "2M"}}, "conflict"),
+    ("config_set", {"values": {}}, "bad_request"),
+    ("config_unset", {"names": ["LEASE"]}, ""),
+    ("config_unset", {"names": ["LEASE"]}, "not_found"),
+    ("reload", {}, ""),
+    ("reload", {"unset": ["LEASE"]}, ""),
     ("resume", {"all": True}, ""),
     ("resume", {"queue": "q"}, ""),
     ("status", {"key": "k"}, "bad_request"),

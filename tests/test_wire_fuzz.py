@@ -210,6 +210,8 @@ def sound(verb: str) -> dict[str, object]:
         "cancel": {"id": 1},
         "pause": {"queue": "q"},
         "resume": {"queue": "q"},
+        "config_set": {"values": {"LEASE": "5m"}},
+        "config_unset": {"names": ["LEASE"]},
     }
     return made | targets.get(verb, {})
 

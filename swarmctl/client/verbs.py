@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from swarmctl.client import asking
+from swarmctl.client import asking, operating
 from swarmctl.client.ask import Ask
 
 if TYPE_CHECKING:
@@ -98,3 +98,7 @@ class Verbs:
     evict = Verb(asking.evict)
     status = Verb(asking.status)
     dashboard = Verb(asking.dashboard)
+    config = Verb(operating.config)
+    config_set = Verb(operating.config_set)
+    config_unset = Verb(operating.config_unset)
+    reload = Verb(operating.reload)

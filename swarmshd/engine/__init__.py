@@ -3,6 +3,7 @@
 ``numbers``   ids, fences and positions that are never handed out twice, secrets and chance
 ``rates``     how much happens, by kind, in all and per second
 ``rounds``    the round: what was decided and is not written yet, and the replies that wait for it
+``policy``    the limits and defaults of the rules, as the settings have them
 ``space``     what may still be decided when the journal's disk is full
 ``recovery``  from the files of a stopped daemon to a queue that serves
 ``client``    a peer as the engine knows it, and the claims that are on their way to it

@@ -16,6 +16,7 @@ any more: memory is ahead of the disk then, and the program must end (JournalFai
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 from weakref import WeakValueDictionary
@@ -24,6 +25,7 @@ from swarmshd import events as e
 from swarmshd.commands import READS, Batch, Refusal, Request, encode_refusal, encode_result
 from swarmshd.engine.client import OWED_MAX, Client, Delivery
 from swarmshd.engine.numbers import Numbers
+from swarmshd.engine.policy import policy
 from swarmshd.engine.rates import Rates
 from swarmshd.engine.relaxed import Relaxed
 from swarmshd.engine.rounds import REPLIES_MAX, REPLY_MAX, ROUND_BYTES, Replies, Round, bounded
@@ -40,6 +42,9 @@ CLAIMS = frozenset(("claim", "claim_new"))
 LARGE = READS | CLAIMS
 """Verbs whose replies may be long."""
 
+
+Answer = Callable[[Client, Request], dict[str, Any]]
+"""From who asks, and what, to the result; raises Refusal."""
 
 Task = tuple[Client, int, Request, tuple[Watch, ...], int, int]
 """Client, number and request, watched processes, bytes, arrival in milliseconds."""
@@ -69,7 +74,15 @@ class Engine:
         self._reserved: e.BlocksReserved | None = None
         self.relaxed = Relaxed()
         self.tell: Callable[[], dict[str, Any]] = dict  # what the owner of the loop adds to ``status``
+        self.answers: dict[str, Answer] = {verb: partial(tell, self) for verb, tell in TELLS.items()}
+        """What is asked of the daemon, not of the queue: the answer to each verb; its owner may add some."""
         self.unsynced = False  # a batch has been written and not been synced yet
+
+    def configure(self, settings: Settings) -> None:
+        """Go by other settings from now on; what was decided stays as it is."""
+        self.settings = settings
+        self.queue.desk.policy = policy(settings)
+        self.journal.rotate_past(settings.journal_rotation_bytes)
 
     # -- taking ------------------------------------------------------------------------------------------
 
@@ -90,6 +103,17 @@ class Engine:
             self.queue.waiters.remove(waiter)
         client.waiting.clear()
         self.held_back.pop(client, None)
+
+    def reconsider(self, client: Client) -> None:
+        """The client's rights are other ones: what it waits for and may not do any more is refused."""
+        for waiter in list(client.waiting.values()):
+            waiter.actor = client.actor
+            try:
+                _check_class(client, waiter.request.verb)
+            except Refusal as refusal:
+                self.queue.waiters.remove(waiter)
+                del client.waiting[waiter.number]
+                self._reply(client, encode_refusal(waiter.address[1], refusal))
 
     def undelivered(self, deliveries: Sequence[Delivery]) -> None:
         """Nobody learned of these claims: the next :meth:`advance` takes them back."""
@@ -236,11 +260,11 @@ class Engine:
     def _one(self, client: Client, request: Request, watch: Watch | None) -> Any:
         verb = request.verb
         _check_class(client, verb)
-        if verb in TELLS:
-            return TELLS[verb](self, client, request)
+        if self.draining and verb not in READS:
+            raise _draining()
+        if verb in self.answers:
+            return self.answers[verb](client, request)
         if verb not in READS:
-            if self.draining:
-                raise _draining()
             self.space.admit(verb, self._round)
         if verb == "progress" and request.command.relaxed:
             return self.relaxed.add(self.queue, client.actor, request)

@@ -179,6 +179,11 @@ class Journal:
         self._rotate_at = self._rotation_bytes
         self._somehow = False
 
+    def rotate_past(self, rotation_bytes: int) -> None:
+        """From now on a segment that is larger than this is sealed, the one in use as well."""
+        if rotation_bytes != self._rotation_bytes:
+            self._rotation_bytes = self._rotate_at = rotation_bytes
+
     @property
     def start(self) -> int:
         """The position at which the segment in use starts."""

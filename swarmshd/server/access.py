@@ -25,15 +25,22 @@ class Access:
     """The rights that the settings give.
 
     Raises:
-        LookupError: a user or group is named that there is not; the text says which.
+        LookupError: a user or group is named that there is not; the text says where and which.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._rules = [
-            (READ, _Members(settings.access_read)),
-            (WORK, _Members(settings.access_work)),
-            (ADMIN, _Members(settings.access_admin)),
-        ]
+        self._rules: list[tuple[str, _Members]] = []
+        for level, name, members in (
+            (READ, "ACCESS_READ", settings.access_read),
+            (WORK, "ACCESS_WORK", settings.access_work),
+            (ADMIN, "ACCESS_ADMIN", settings.access_admin),
+        ):
+            try:
+                self._rules.append((level, _Members(members)))
+            except LookupError as error:
+                source = settings.source(name)
+                place = f"{source}: " if ":" in source else ""
+                raise LookupError(f"{place}{name}: {error.args[0]}; name another") from None
         self._owners = {0, os.getuid()}
 
     def peer(self, connected: socket.socket) -> tuple[Actor, frozenset[str]]:

@@ -15,6 +15,7 @@ from swarmshd import commands
 from swarmshd.commands import Actor, Refusal, Request
 from swarmshd.engine import Client, Delivery
 from swarmshd.protocol import Decoder, FrameTooLarge
+from swarmshd.server.access import Access
 
 READ_SIZE = 256 * 1024
 DESCRIPTORS_MAX = 16
@@ -87,6 +88,12 @@ class Connection(Client):
         """What the epoll set waits for; the server's."""
         self.on_output: set[Connection] | None = None
         """Connections with replies to send; the server's, shared."""
+
+    def judge(self, access: Access) -> bool:
+        """Take the rights that the peer has by ``access``; whether they are other ones."""
+        before = (self.actor, self.classes)
+        self.actor, self.classes = access.peer(self._socket)
+        return before != (self.actor, self.classes)
 
     # -- what comes --------------------------------------------------------------------------------------
 

@@ -132,6 +132,15 @@ class Server:
         """Have the server's task take a turn."""
         os.eventfd_write(self._wake, 1)
 
+    def configure(self, settings: Settings, access: Access) -> None:
+        """Go by other settings from now on, for those who are connected as well."""
+        self._settings = settings
+        self._access = access
+        for connection in self._connections:
+            if connection.judge(access):
+                self._engine.reconsider(connection)
+        self.wake()
+
     def drain(self) -> None:
         """Answer what has come, take nothing new, and end."""
         if self._stop_at is None:
