@@ -6,6 +6,7 @@ The rooms of this package, each with its one idea:
 ``cbor``        the subset of CBOR that our frames use, for programs that must start fast
 ``commands``    message -> frozen typed command; the one home of cattrs on the wire
 ``events``      the facts that the journal keeps <-> CBOR
+``told``        an event as people and programs are told it; pure
 ``workqueue``   every rule of items, claims, agents and queues; pure
 ``records``     journal bytes: segment header, batch frame, snapshot envelope; pure
 ``journal``     segments on disk: append, sync, rotate, recover, seal, prune

@@ -186,10 +186,13 @@ class ItemCancelled(NamedTuple):
 
 
 class ItemEdited(NamedTuple):
+    """``former`` is the queue that it was in, if that is another one."""
+
     id: int
     priority: int
     queue: str
     due_at: int | None = None
+    former: str | None = None
 
 
 class ItemsForgotten(NamedTuple):
@@ -371,6 +374,14 @@ def encode_entry(entry: Entry) -> list[object]:
         row.append(CODES[type(event)])
         row.append(event)
     return row
+
+
+def happened(entries: Iterable[list[Any]]) -> Iterator[tuple[int | None, int | None, Event]]:
+    """Each event of what :func:`encode_entry` gave, in order, with the uid and pid of its entry."""
+    for row in entries:
+        uid, pid = row[:2]
+        for at in range(4, len(row), 2):
+            yield uid, pid, row[at]
 
 
 def encode_batch(time: int, entries: Iterable[list[object]]) -> bytes:

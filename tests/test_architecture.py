@@ -29,10 +29,11 @@ ROOMS = {
     "telemetry": "settings",
     "commands": "protocol",
     "events": "protocol",
+    "told": "events protocol",
     "workqueue": "commands events protocol",
     "journal": "records",
     "compact": "workqueue journal records events",
-    "engine": "workqueue journal commands events protocol settings",
+    "engine": "workqueue journal commands events told protocol settings",
     "systemd": "engine commands protocol",
     "server": "engine commands protocol settings",
     "keeper": "engine journal liveness events settings",
@@ -41,7 +42,7 @@ ROOMS = {
 }
 FOR_CLIENT = {"protocol", "cbor", "settings"}
 
-PURE = {"cbor", "settings", "records", "protocol", "commands", "events", "workqueue"}
+PURE = {"cbor", "settings", "records", "protocol", "commands", "events", "told", "workqueue"}
 IMPURE_MODULES = set(
     "asyncio ctypes datetime fcntl glob logging mmap multiprocessing os pathlib random secrets select selectors shutil "
     "signal socket subprocess tempfile threading time trio uuid".split()

@@ -110,6 +110,7 @@ def _nothing_changed(t: "Tables", event: e.NothingChanged) -> None:
 def _items_forgotten(t: "Tables", event: e.ItemsForgotten) -> None:
     for number in event.ids:
         item = t.items.pop(number)
+        t.departed.add(item)
         del item.queue.items[item.state][number]
         size = item.size()
         t.bytes -= size

@@ -80,7 +80,8 @@ def edit(desk: Desk, command: Edit) -> list[e.Event]:
     priority = item.priority if command.priority is None else command.priority
     if (priority, queue, due_at) == (item.priority, item.queue.name, item.due_at):
         return []
-    return [e.ItemEdited(item.id, priority, queue, due_at)]
+    former = None if queue == item.queue.name else item.queue.name
+    return [e.ItemEdited(item.id, priority, queue, due_at, former)]
 
 
 def _check_queue(desk: Desk, item: Item, name: str) -> None:

@@ -46,6 +46,9 @@ AFTER_OVERHEAD = 160
 HOLDS_MAX = 100_000
 """Most items that one agent may hold."""
 
+DEPARTED_MAX = 32_768
+"""Forgotten items whose place is still known."""
+
 _NO_IDS: tuple[int, ...] = ()
 
 
@@ -330,6 +333,26 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.open) + len(self.ended)
+
+
+class Departed:
+    """Where items belonged that were forgotten lately, for those who still hear of what happened to them before."""
+
+    __slots__ = ("_before", "_young")
+
+    def __init__(self) -> None:
+        self._young: dict[int, tuple[str, str, str | None]] = {}
+        self._before: dict[int, tuple[str, str, str | None]] = {}
+
+    def add(self, item: Item) -> None:
+        """The item is being forgotten."""
+        if len(self._young) >= DEPARTED_MAX // 2:
+            self._before, self._young = self._young, {}
+        self._young[item.id] = (item.queue.name, item.type, item.option("group"))
+
+    def get(self, number: int) -> tuple[str, str, str | None] | None:
+        """Queue, type and group of the item; None if it was forgotten long ago."""
+        return self._young.get(number) or self._before.get(number)
 
 
 def watch_key(watch: Sequence[int] | None) -> tuple[int, int] | None:

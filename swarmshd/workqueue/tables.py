@@ -26,6 +26,7 @@ from swarmshd.workqueue.records import (
     MOVES,
     SETTLED,
     Agent,
+    Departed,
     Failure,
     Group,
     Item,
@@ -86,6 +87,8 @@ class Tables:
         """Ids that came to rest since the listener last emptied this list; volatile."""
         self.failures: deque[Failure] = deque(maxlen=FAILURES_KEPT)
         """The latest claims that failed or crashed, and what was buried; volatile."""
+        self.departed = Departed()
+        """Volatile."""
         self.bytes = 0
         self.epoch = 0
         self.boot = ""
@@ -301,6 +304,13 @@ class Tables:
         order = self.order
         for at in range(bisect_right(order, number), len(order)):
             yield order[at]
+
+    def place(self, number: int) -> tuple[str, str, str | None] | None:
+        """Queue, type and group of an item, also if it was forgotten lately."""
+        item = self.items.get(number)
+        if item is None:
+            return self.departed.get(number)
+        return item.queue.name, item.type, item.option("group")
 
     def facts(self, happened: Sequence[e.Event]) -> Any:
         """What is kept of a keyed command, right after its events were applied: enough to answer it again.
