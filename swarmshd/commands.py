@@ -39,6 +39,8 @@ Count = NewType("Count", int)
 """A number from 0 to 2**31 - 1."""
 ItemId = NewType("ItemId", int)
 """The id of an item, or 0 for before the first."""
+Position = NewType("Position", int)
+"""A position of the journal."""
 Percent = NewType("Percent", int)
 """From 0 to 100."""
 Priority = NewType("Priority", int)
@@ -61,6 +63,12 @@ FILTER_MAX = 256
 
 LIST_MAX = 1000
 DASHBOARD_MAX = 1000
+EVENTS_MAX = 10_000
+"""Most events in one reply."""
+
+WATCHED_MAX = 1000
+"""Most items that one request names whose events it wants."""
+
 MEDIUM = protocol.PRIORITIES.index("medium")
 
 
@@ -313,6 +321,18 @@ class Wait:
 
 
 @frozen
+class Watch:
+    since: Position | None = None
+    """None is now."""
+    ids: tuple[Reference, ...] = ()
+    queue: tuple[Name, ...] = ()
+    type: tuple[Name, ...] = ()
+    group: Name | None = None
+    timeout: Milliseconds = Milliseconds(0)
+    limit: Count = Count(1000)
+
+
+@frozen
 class Agents:
     agent: Name | None = None
 
@@ -522,6 +542,7 @@ COMMANDS: dict[str, type] = {
     "get": Get,
     "held": Held,
     "wait": Wait,
+    "watch": Watch,
     "agents": Agents,
     "queues": Queues,
     "explain": Explain,
@@ -725,6 +746,7 @@ def _strict(converter: Converter) -> Converter:
         (Instant, _integer(0, INSTANT_MAX, "a time in milliseconds since the epoch")),
         (Count, _integer(0, (1 << 31) - 1, "a number")),
         (ItemId, _integer(0, ID_MAX, "an item's id")),
+        (Position, _integer(0, ID_MAX, "a position")),
         (Percent, _integer(0, 100, "a percentage")),
     ]
     for target, hook in hooks:
@@ -788,6 +810,8 @@ def _choose(verb: str, command: Any) -> None:
         _check_durations(verb, command)
     elif verb == "claim_new":
         _check_durations(verb, command)
+    elif verb == "watch":
+        _check_watch(verb, command)
     elif verb in ("cancel", "kick", "wait", "pause", "resume"):
         _check_target(verb, command)
     elif verb == "explain":
@@ -803,6 +827,14 @@ def _choose(verb: str, command: Any) -> None:
         _one_of("claimed", command.claimed)
     elif verb == "hold" and not command.watch:
         _bad(verb, "watch: must be true, with the descriptor of the process")
+
+
+def _check_watch(verb: str, command: Any) -> None:
+    if not 1 <= command.limit <= EVENTS_MAX:
+        _bad(verb, f"limit: expected a number (1 to {EVENTS_MAX}), not {command.limit}")
+    for names, most in ((command.ids, WATCHED_MAX), (command.queue, FILTER_MAX), (command.type, FILTER_MAX)):
+        if len(names) > most:
+            raise Refusal("too_large", f"{verb}: {len(names)} names in a filter; the limit is {most}", limit=most)
 
 
 def _check_submit(command: Submit) -> None:
@@ -945,7 +977,7 @@ def _line(line: object, uid: int, key: str | None) -> Request:
     if type(line) is not list or len(line) != 2:
         _bad("batch", f"expected [verb, arguments], not {_shown(line)}")
     verb, arguments = line
-    if verb in ("hello", "batch", "wait", "import"):
+    if verb in ("hello", "batch", "wait", "watch", "import"):
         _bad("batch", f"{verb} cannot stand in a batch")
     if key is not None and verb not in READS and type(arguments) is dict and "key" not in arguments:
         arguments = {**arguments, "key": key}
@@ -1048,7 +1080,16 @@ _ARRAY_OF_3, _ZERO = b"\x83", b"\x00"
 
 def encode_result(number: int, result: object) -> bytes:
     """The frame of a reply that grants."""
-    body = cbor2.dumps(result)
+    return encode_granted(number, encode_body(result))
+
+
+def encode_body(result: object) -> bytes:
+    """The bytes of a result, for several replies."""
+    return cbor2.dumps(result)
+
+
+def encode_granted(number: int, body: bytes) -> bytes:
+    """The frame of a reply that grants, around a result that is encoded already."""
     head = _ARRAY_OF_3 + (bytes((number,)) if number < 24 else cbor2.dumps(number)) + _ZERO  # half the time of a list
     return protocol.LENGTH.pack(len(head) + len(body)) + head + body
 

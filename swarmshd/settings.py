@@ -314,7 +314,8 @@ class Settings:
     output_tail = Size(64 * KIB, 0, MIB, "bytes", "largest output of an item; swarmctl keeps its end")
     description_max = Size(8 * KIB, 64, MIB, "bytes", "longest description")
     keys_max = Count(200_000, 1000, 10_000_000, "keys", "most idempotency keys that are remembered")
-    waiters_max = Count(10_000, 1, 1_000_000, "requests", "most waiting claims and waits")
+    waiters_max = Count(10_000, 1, 1_000_000, "requests", "most claims, waits and watches that wait")
+    watch_ring = Size(16 * MIB, 64 * KIB, 16 * GIB, "bytes", "memory of the last events, for those who watch")
     in_flight_max = Count(1024, 1, 65_536, "requests", "most unanswered requests of one connection")
     process_memory_limit_bytes = Size(
         2048 * MIB, 64 * MIB, 1024 * GIB, "MiB", "memory past which new items are refused", guide=True

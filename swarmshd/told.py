@@ -85,7 +85,7 @@ def tell(position: int, time: int, happened: Happened, places: Places, wanted: W
         if chosen is not None and not chosen:
             return None
     told = teller(position, time, event)
-    if kind is not e.ItemSubmitted:  # that says all by itself
+    if kind not in NEW:  # that says all by itself
         if "id" in told:
             place = places(event.id)
             if place is not None:
@@ -108,9 +108,8 @@ def _chosen(event: e.Event, places: Places, wanted: Wanted) -> Sequence[int] | N
     ids = touched(event)
     if wanted.ids is not None and wanted.ids.isdisjoint(ids):
         return ()
-    if kind is e.ItemSubmitted:
-        group = None if event.options is None else event.options.get("group")
-        return ids if wanted.takes(event.id, Place(event.queue, event.type, group)) else ()
+    if kind in NEW:
+        return ids if wanted.takes(event.id, _place_of(event)) else ()
     if kind is e.ItemEdited and (place := places(event.id)) is not None:
         both = [place._replace(queue=queue) for queue in (event.queue, event.former) if queue is not None]
         return ids if any(wanted.takes(event.id, place) for place in both) else ()
@@ -130,15 +129,22 @@ def touched(event: e.Event) -> Sequence[int]:
     return (event.id,) if hasattr(event, "id") else ()
 
 
+NEW = frozenset((e.ItemSubmitted, e.ItemImported))
+"""Events that bring an item in, and say themselves where it belongs."""
+
+
+def _place_of(event: e.ItemSubmitted | e.ItemImported) -> Place:
+    return Place(event.queue, event.type, None if event.options is None else event.options.get("group"))
+
+
 class Gazetteer(dict[int, Place]):
     """Where items belong, learned from the events in their order."""
 
     def learn(self, event: e.Event) -> None:
         """Take note of an event, before it is told."""
         kind = type(event)
-        if kind is e.ItemSubmitted:
-            group = None if event.options is None else event.options.get("group")
-            self[event.id] = Place(event.queue, event.type, group)
+        if kind in NEW:
+            self[event.id] = _place_of(event)
         elif kind is e.ItemEdited and event.former is not None and (place := self.get(event.id)) is not None:
             self[event.id] = place._replace(queue=event.queue)
 
@@ -169,7 +175,7 @@ def _pid(watch: Sequence[int] | None) -> int | None:
     return None if watch is None else watch[0]
 
 
-OF_OPTIONS = "group ref unique on_failure max_attempts lease max_runtime agent reason".split()
+OF_OPTIONS = "group ref unique on_failure max_attempts lease max_runtime agent reason origin".split()
 """What is told of a new item's options."""
 
 
@@ -185,6 +191,32 @@ def _submitted(position: int, time: int, event: e.ItemSubmitted) -> Told:
         "priority": PRIORITIES[event.priority],
         "description": event.description,
     }
+    _describe(told, event)
+    return told
+
+
+def _imported(position: int, time: int, event: e.ItemImported) -> Told:
+    told = _facts(
+        position,
+        time,
+        "imported",
+        id=event.id,
+        queue=event.queue,
+        type=event.type,
+        state=event.state,
+        priority=PRIORITIES[event.priority],
+        description=event.description,
+        created_at=event.created_at,
+    )
+    _describe(told, event)
+    for name in ("checkpoint", "result", "output"):
+        if event.notes is not None and event.notes.get(name) is not None:
+            told[f"{name}_size"] = len(event.notes[name])
+    return told
+
+
+def _describe(told: Told, event: e.ItemSubmitted | e.ItemImported) -> None:
+    """What few new items have."""
     if event.due_at is not None:
         told["due_at"] = event.due_at
     if event.team is not None:
@@ -197,7 +229,6 @@ def _submitted(position: int, time: int, event: e.ItemSubmitted) -> Told:
         told["after"] = list(event.after)
     if event.options is not None:
         told |= {name: event.options[name] for name in OF_OPTIONS if name in event.options}
-    return told
 
 
 def _claimed(position: int, time: int, event: e.ItemClaimed) -> Told:
@@ -272,11 +303,11 @@ def _buried(position: int, time: int, event: e.ItemBuried) -> Told:
     return _given_up(position, time, "buried", "buried", None, event)
 
 
-def _registered(position: int, time: int, event: e.AgentRegistered) -> Told:
+def _new_agent(position: int, time: int, word: str, event: e.AgentRegistered | e.AgentImported) -> Told:
     return _facts(
         position,
         time,
-        "registered",
+        word,
         agent=event.agent,
         team=event.team,
         capacity=event.capacity,
@@ -284,8 +315,14 @@ def _registered(position: int, time: int, event: e.AgentRegistered) -> Told:
         slots=event.slots,
         labels=list(event.labels) or None,
         heartbeat=event.heartbeat,
-        watching=_pid(event.watch),
     )
+
+
+def _registered(position: int, time: int, event: e.AgentRegistered) -> Told:
+    told = _new_agent(position, time, "registered", event)
+    if event.watch is not None:
+        told["watching"] = event.watch[0]
+    return told
 
 
 def _unblocked(position: int, time: int, event: e.ItemsUnblocked) -> Told:
@@ -317,6 +354,7 @@ TELLERS: dict[type[Any], Callable[[int, int, Any], Told]] = {
     e.EpochEnded: lambda p, t, _: _facts(p, t, "stopped"),
     e.ClockShifted: lambda p, t, event: _facts(p, t, "clock_shifted", gap=event.gap),
     e.ItemSubmitted: _submitted,
+    e.ItemImported: _imported,
     e.ItemClaimed: _claimed,
     e.LeasesRenewed: lambda p, t, event: _facts(p, t, "renewed", ids=list(event.ids), expires_at=event.expires_at),
     e.ItemProgressed: _progressed,
@@ -335,6 +373,7 @@ TELLERS: dict[type[Any], Callable[[int, int, Any], Told]] = {
     e.ItemEdited: _edited,
     e.ItemsForgotten: lambda p, t, event: _facts(p, t, "forgotten", ids=list(event.ids)),
     e.AgentRegistered: _registered,
+    e.AgentImported: lambda p, t, event: _new_agent(p, t, "agent_imported", event),
     e.AgentQuieted: lambda p, t, event: _facts(p, t, "quieted" if event.quiet else "woken", agent=event.agent),
     e.AgentsForgotten: lambda p, t, event: _facts(p, t, "agents_forgotten", agents=list(event.agents)),
     e.WatchEnded: lambda p, t, event: _facts(p, t, "process_ended", watching=event.watch[0], proven=event.proven),

@@ -12,7 +12,9 @@ import pytest
 
 from swarmshd import commands, protocol
 from swarmshd.protocol import CODES
+from swarmshd.told import EVERYTHING, Place, tell
 from tests.pages import ROOT, Section, examples, page, sections
+from tests.test_told import SAMPLES
 from tests.wire import Refused, Wire, framed
 
 KINDS: dict[Any, str] = {
@@ -25,6 +27,7 @@ KINDS: dict[Any, str] = {
     commands.Instant: "time",
     commands.Count: "int",
     commands.ItemId: "number",
+    commands.Position: "number",
     commands.Percent: "percent",
     commands.Priority: "priority",
     commands.Reference: "id",
@@ -43,7 +46,7 @@ KINDS |= {kind | None: word for kind, word in KINDS.items()}
 OF_BATCH = {"commands": "list , required", "atomic": "bool , default false"}
 """Its class holds the commands that were made of them."""
 
-NOT_SENT = {"outcome_unknown", "position_gone", "journal_corrupt"}
+NOT_SENT = {"outcome_unknown", "journal_corrupt"}
 """Codes that no part of the daemon sends in this release, as swarmsh-protocol(7) says."""
 
 Fields = dict[str, tuple[str, list[str]]]
@@ -117,7 +120,7 @@ def test_the_codes_that_are_not_sent_are_said_not_to_be():
     sources = "".join(path.read_text() for path in (ROOT / "swarmshd").rglob("*.py"))
     assert CODES.keys() - set(re.findall(r'Refusal\(\s*"(\w+)"', sources)) == NOT_SENT
     text = page("swarmsh-protocol.7")
-    said = re.search(r"Not sent by the daemon in this release:(.*?)which are kept", text, re.DOTALL)
+    said = re.search(r"Not sent by the daemon in this release:(.*?)which is kept", text, re.DOTALL)
     assert said is not None
     assert set(re.findall(r"\.Sy (\w+)", said[1])) == NOT_SENT
 
@@ -264,6 +267,10 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("reload", {"unset": ["LEASE"]}, ""),
     ("resume", {"all": True}, ""),
     ("resume", {"queue": "q"}, ""),
+    ("watch", {"since": 0}, ""),
+    ("watch", {"since": 2, "ids": ["r", 2], "limit": 3}, ""),
+    ("watch", {"queue": ["q"], "timeout": 1}, ""),
+    ("watch", {"since": 1 << 40}, "position_gone"),
     ("status", {"key": "k"}, "bad_request"),
     ("import", {"run": "r1", "rows": [["item", OLD], ["agent", {"agent": "old"}], ["queue", {"queue": "z"}]]}, ""),
     ("import", {"run": "r2", "claimed": "ready", "rows": [["item", OLD | {"note": "n"}], ["item", {}]]}, ""),
@@ -300,6 +307,20 @@ def check_fields(what: str, found: dict[str, Any], described: Fields) -> None:
         for element in found.get(name, ()) if within else ():
             assert within
             check_fields(f"{what}: {name}", element, OBJECTS[within[1]])
+
+
+def test_every_field_of_every_event_is_described():
+    told = [tell(1, 2, (1000, 7, event), {1: Place("q", "t", "g")}.get, EVERYTHING) for event in SAMPLES]
+    known: set[str] = set()
+    for fields in told:
+        assert fields is not None
+        check_fields(fields["event"], fields, OBJECTS["Event"])
+        known |= fields.keys()
+    assert known == OBJECTS["Event"].keys()
+    words = re.findall(
+        r"\b[a-z_]+", "\n".join(line[4:] for line in OBJECTS["Event"]["event"][1] if line.startswith(".Li "))
+    )
+    assert set(words) == {fields["event"] for fields in told if fields is not None}
 
 
 def check_result(verb: str, found: dict[str, Any]) -> None:

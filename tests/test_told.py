@@ -30,6 +30,15 @@ SAMPLES: list[e.Event] = [
     e.ClockShifted(5000),
     e.ItemSubmitted(1, "q", "t", 1, "words", 99, "team", SECRET, ["gpu"], [9], [9], OPTIONS),
     e.ItemSubmitted(1, "q", "t", 1, "words"),
+    e.ItemImported(1, "q", "t", 1, "words", "ready", 99)._replace(
+        due_at=99,
+        team="team",
+        payload=SECRET,
+        require=["gpu"],
+        after=[9],
+        options={**OPTIONS, "origin": "work_1", "imported": SECRET, "legacy": "{}"},
+        notes={"checkpoint": SECRET, "result": SECRET, "output": SECRET, "note": "words"},
+    ),
     e.ItemClaimed(1, "a", 41, SECRET, 99, 300, 999, [77, 5]),
     e.LeasesRenewed([1, 2], 99),
     e.ItemProgressed(1, 99, 50, "half", "words", SECRET),
@@ -47,6 +56,7 @@ SAMPLES: list[e.Event] = [
     e.ItemEdited(1, 0, "r", 99, "q"),
     e.ItemsForgotten([1]),
     e.AgentRegistered("a", "team", 80, "words", 2, ["gpu"], 1000, [77, 5]),
+    e.AgentImported("a", 1000, "team", 80, "words", 2, ["gpu"], 1000, False, True, 99, SECRET, "{}"),
     e.AgentQuieted("a", True),
     e.AgentQuieted("a", False),
     e.AgentsForgotten(["a"]),
@@ -80,8 +90,11 @@ def test_no_secret_and_no_bytes_are_told(event):
     sizes = {name for name in found if name.endswith("_size")}
     assert all(found[name] == len(SECRET) for name in sizes)
     hints = get_type_hints(type(event))
-    held = [name for name in hints if bytes in (hints[name], *get_args(hints[name])) and name != "secret"]
-    assert sizes == {f"{name}_size" for name in held if getattr(event, name) is not None}
+    held = [
+        name for name in hints if bytes in (hints[name], *get_args(hints[name])) and name not in ("secret", "imported")
+    ]
+    held += [name for name in getattr(event, "notes", None) or () if name != "note"]
+    assert sizes == {f"{name}_size" for name in held if getattr(event, name, SECRET) is not None}
 
 
 def test_every_event_is_told_or_left_out_on_purpose():

@@ -26,6 +26,7 @@ WELL = [
     [4, "batch", {"commands": [["submit", {"type": "t", "description": "d"}], ["count", {"by": "state"}]]}],
     [5, "batch", {"commands": [["submit", {"type": "t", "description": "d"}]], "atomic": True}],
     [6, "wait", {"ids": [1, 2], "timeout": 1}],
+    [7, "watch", {"since": 1, "ids": [1], "queue": ["q"], "type": ["t"], "group": "g", "timeout": 1, "limit": 9}],
 ]
 
 BOMBS = {

@@ -24,16 +24,19 @@ from weakref import WeakValueDictionary
 from swarmshd import events as e
 from swarmshd.commands import READS, Batch, Refusal, Request, encode_refusal, encode_result
 from swarmshd.engine.client import OWED_MAX, Client, Delivery
+from swarmshd.engine.following import Following
 from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.policy import policy
 from swarmshd.engine.rates import Rates
 from swarmshd.engine.relaxed import Relaxed
+from swarmshd.engine.ring import Ring
 from swarmshd.engine.rounds import REPLIES_MAX, REPLY_MAX, ROUND_BYTES, Replies, Round, bounded
 from swarmshd.engine.space import PATIENCE, Space
 from swarmshd.engine.telling import TELLS
 from swarmshd.journal import Journal
 from swarmshd.protocol import VERBS
 from swarmshd.settings import Settings
+from swarmshd.workqueue.looking import watched
 from swarmshd.workqueue.queue import Watch, WorkQueue
 from swarmshd.workqueue.rows import rows_size
 from swarmshd.workqueue.waiting import Waiter
@@ -53,7 +56,7 @@ Task = tuple[Client, int, Request, tuple[Watch, ...], int, int]
 class Engine:
     """See the module's text. ``queue`` serves already; ``journal`` has begun."""
 
-    def __init__(self, journal: Journal, queue: WorkQueue, numbers: Numbers, settings: Settings) -> None:
+    def __init__(self, journal: Journal, queue: WorkQueue, numbers: Numbers, settings: Settings, ring: Ring) -> None:
         self.journal = journal
         self.queue = queue
         self.numbers = numbers
@@ -73,6 +76,7 @@ class Engine:
         self._latest: WeakValueDictionary[bytes, Delivery] = WeakValueDictionary()
         self._reserved: e.BlocksReserved | None = None
         self.relaxed = Relaxed()
+        self.following = queue.waiters.others = Following(ring, queue.tables.place)
         self.tell: Callable[[], dict[str, Any]] = dict  # what the owner of the loop adds to ``status``
         self.answers: dict[str, Answer] = {verb: partial(tell, self) for verb, tell in TELLS.items()}
         """What is asked of the daemon, not of the queue: the answer to each verb; its owner may add some."""
@@ -102,6 +106,7 @@ class Engine:
         for waiter in list(client.waiting.values()):
             self.queue.waiters.remove(waiter)
         client.waiting.clear()
+        self.following.gone(client)
         self.held_back.pop(client, None)
 
     def reconsider(self, client: Client) -> None:
@@ -114,6 +119,9 @@ class Engine:
                 self.queue.waiters.remove(waiter)
                 del client.waiting[waiter.number]
                 self._reply(client, encode_refusal(waiter.address[1], refusal))
+        if VERBS["watch"] not in client.classes:
+            for number in self.following.gone(client):
+                self._reply(client, encode_refusal(number, Refusal("denied", "watch: the right is gone")))
 
     def undelivered(self, deliveries: Sequence[Delivery]) -> None:
         """Nobody learned of these claims: the next :meth:`advance` takes them back."""
@@ -170,8 +178,13 @@ class Engine:
             self.inbox_bytes -= size
             round_.commands += 1
             round_.size += size
-            self._answer(client, number, request, watches)
+            if request.verb == "watch":
+                self._follow(client, number, request, arrived_by)
+            else:
+                self._answer(client, number, request, watches)
         self._serve_waiting()
+        for client, number, answer in self.following.serve(arrived_by):
+            self._reply(client, answer if isinstance(answer, bytes) else encode_refusal(number, answer))
         self._refuse_late(arrived_by)
 
     def _has_room(self) -> bool:
@@ -256,6 +269,17 @@ class Engine:
             verb = request.verb
             frame = bounded(number, verb, result) if verb in READS else encode_result(number, result)
             self._reply(client, frame, deliveries)
+
+    def _follow(self, client: Client, number: int, request: Request, now: int) -> None:
+        """Let a request wait for the events that it wants."""
+        try:
+            _check_class(client, "watch")
+            if self.draining:
+                raise _draining()
+            self.queue.room_to_wait()
+            self.following.add(client, number, request.command, watched(self.queue.desk, request.command), now)
+        except Refusal as refusal:
+            self._reply(client, encode_refusal(number, refusal))
 
     def _one(self, client: Client, request: Request, watch: Watch | None) -> Any:
         verb = request.verb
@@ -354,6 +378,8 @@ class Engine:
             self.queue.waiters.remove(waiter)
             client.waiting.pop(waiter.number, None)
             self._reply(client, encode_refusal(number, _draining()))
+        for client, number in self.following.dismiss():
+            self._reply(client, encode_refusal(number, _draining()))
 
     @property
     def snapshot_size(self) -> int:
@@ -385,6 +411,7 @@ class Engine:
         if self.unsynced or not round_.entries:
             return False
         body = e.encode_batch(round_.time, round_.entries)
+        self.following.written(self.journal.end, round_.events, round_.time, round_.entries, body)
         self.journal.append(body, round_.events)
         self._round = Round(self.rates)
         self.batches += 1
@@ -416,6 +443,7 @@ class Engine:
         """The wall clock is ``gap`` ms ahead of where time had come to: take it up, and let no lease pay for it."""
         self.queue.begin(now)
         self.record(self.queue.record(e.ClockShifted(gap)))
+        self.following.shift(gap)
 
     def sync(self) -> int:
         """Make the written batch durable; blocks. May run in another thread. Returns how long it took, in ns.
@@ -433,6 +461,7 @@ class Engine:
         """The sync has returned: let the replies go."""
         self.journal.mark_durable()
         self.unsynced = False
+        self.following.durable(self.settings.watch_ring)
         if self._reserved is not None:
             self.numbers.granted(self._reserved)
             self._reserved = None
@@ -451,7 +480,10 @@ class Engine:
     def next_deadline(self) -> int | None:
         """The instant at which :meth:`advance` has something to do by itself."""
         due = self.relaxed.earlier(self.queue.next_deadline())
-        return self.queue.desk.now + PATIENCE if due is not None and self.space.waiting else due
+        if due is not None and self.space.waiting:
+            due = self.queue.desk.now + PATIENCE
+        instants = (due, self.following.next_deadline())
+        return min((instant for instant in instants if instant is not None), default=None)
 
 
 def _check_class(client: Client, verb: str) -> None:

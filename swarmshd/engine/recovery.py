@@ -13,6 +13,7 @@ from swarmshd import events as e
 from swarmshd.engine.engine import Engine
 from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.policy import policy
+from swarmshd.engine.ring import Ring
 from swarmshd.journal import Journal, Recovery, Torn, VersionMismatch, recover
 from swarmshd.settings import Settings
 from swarmshd.workqueue.queue import WorkQueue
@@ -58,7 +59,8 @@ def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adop
     numbers = Numbers()
     queue = WorkQueue(policy(settings), numbers)
     recovery = recover(directory)
-    _replay(recovery, queue)
+    ring = Ring(settings.watch_ring, recovery.snapshot_position)
+    _replay(recovery, queue, ring)
     tables = queue.tables
     numbers.resume(tables, clean=recovery.clean)
     position = recovery.position if recovery.clean else max(recovery.position, tables.positions_end)
@@ -71,12 +73,13 @@ def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adop
     journal.begin(position, recovery.epoch + 1)
     tables.position = position
     queue.serve()
-    engine = Engine(journal, queue, numbers, settings)
+    engine = Engine(journal, queue, numbers, settings, ring)
     unproven = _begin_epoch(engine, recovery, max(wall, tables.time), boot, adopt)
     return Started(engine, recovery.created, recovery.torn, recovery.clean, len(tables.items), unproven)
 
 
-def _replay(recovery: Recovery, queue: WorkQueue) -> None:
+def _replay(recovery: Recovery, queue: WorkQueue, ring: Ring) -> None:
+    """Make the state what it was; the ring keeps the last batches, so that those who watch go on after a restart."""
     tables = queue.tables
     snapshot = recovery.snapshot
     if snapshot is not None and snapshot.program_format > e.FORMAT:
@@ -85,6 +88,7 @@ def _replay(recovery: Recovery, queue: WorkQueue) -> None:
         tables.restore(e.decode_rows(chunk))
     for batch in recovery.batches():
         tables.replay(e.decode_batch(batch.body, batch.position))
+        ring.add(batch.position, batch.event_count, batch.body)
 
 
 def _begin_epoch(engine: Engine, recovery: Recovery, now: int, boot: str, adopt: Adopt) -> int:

@@ -28,7 +28,7 @@ def _hello(engine: "Engine", client: Client, request: Request) -> dict[str, Any]
         "program": f"swarmshd {__version__}",
         "epoch": engine.queue.tables.epoch,
         "position": engine.journal.durable,
-        "capabilities": ["batch", "wait", "watch-process"],
+        "capabilities": ["batch", "wait", "watch", "watch-process"],
         "you": {"uid": client.actor.uid, "pid": client.actor.pid, "classes": sorted(client.classes)},
         "limits": {
             "frame_max": settings.frame_max,
@@ -82,7 +82,12 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
         "states": states,
         "queues": len(tables.queues),
         "agents": len(tables.agents),
-        "waiters": len(queue.waiters),
+        "waiters": len(queue.waiters) + len(engine.following),
+        "following": {
+            "followers": len(engine.following),
+            "ring_bytes": engine.following.ring.bytes,
+            "oldest_position": engine.following.ring.first,
+        },
         "held": states.get("claimed", 0),
         "items_bytes": tables.bytes,
         "journal": {

@@ -21,6 +21,7 @@ from swarmshd.commands import (
     Refusal,
     Show,
     Wait,
+    Watch,
 )
 from swarmshd.protocol import PRIORITIES
 from swarmshd.workqueue.desk import Desk, find, lease_of, max_attempts
@@ -468,3 +469,16 @@ def _outcome_of(item: Item) -> dict[str, Any]:
         if value is not None:
             row[name] = value
     return row
+
+
+def watched(desk: Desk, command: Watch) -> list[int]:
+    """The ids of the items whose events are wanted.
+
+    Raises:
+        Refusal: ``not_found``. Whoever goes on from a position may name the id of an item that was forgotten.
+    """
+    forgotten = command.since is not None
+    return [
+        each if forgotten and isinstance(each, int) and each < desk.tables.next_id else find(desk, each).id
+        for each in command.ids
+    ]

@@ -341,8 +341,7 @@ class WorkQueue:
         code = refusal.code
         if not waits or code not in ("empty", "capacity", "timeout"):
             raise refusal
-        if len(self.waiters) >= self.desk.policy.waiters_max:
-            raise Refusal("busy", f"{self.desk.policy.waiters_max} requests wait already (WAITERS_MAX)")
+        self.room_to_wait()
         deadline = self.desk.now + waits
         if request.verb == "wait":
             items = [] if command.group is not None else looking.waited(self.desk, command)
@@ -354,6 +353,11 @@ class WorkQueue:
             return self.waiters.add_wait(pending, request, actor, deadline, address)
         shape = self.ready.shape(claiming.filter_of(self.desk, command))
         return self.waiters.add_claim(shape, request, actor, watch, deadline, address, aside=code == "capacity")
+
+    def room_to_wait(self) -> None:
+        """Refuse as ``busy`` if nobody more may wait."""
+        if len(self.waiters) + len(self.waiters.others) >= self.desk.policy.waiters_max:
+            raise Refusal("busy", f"{self.desk.policy.waiters_max} requests wait already (WAITERS_MAX)")
 
     def serve_waiting(self) -> Iterator[tuple[Waiter, list[e.Event], Any]]:
         """Serve the claims that wait, fairly, and the waits whose items came to rest.

@@ -6,7 +6,7 @@ something new, the earliest one that may take it does. Those whose agent is quie
 are back in their place when the agent changes, so nobody looks at them in between.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -50,6 +50,8 @@ class Waiters:
         self._number = 0
         self.waited_for = 0
         """Items that are waited for, counted once for each that waits."""
+        self.others: Sized = ()
+        """Requests that wait elsewhere, under the same limit; the caller's."""
 
     def __len__(self) -> int:
         return len(self._all)
