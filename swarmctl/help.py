@@ -28,7 +28,7 @@ Usage: swarmctl [--json] [-q] [--agent ID] [--token T] [--key K] [--socket PATH]
 
 Work       submit  claim  progress  complete  fail  release  work
            (heartbeat  hold  bury)
-Look       list  show  count  get  held  explain  wait  whoami
+Look       list  show  count  get  held  explain  wait  watch  whoami
 Mend       kick  cancel  edit  pause  resume
 Parts      queue ls|show|set|pause|resume|close
            agent ls|show|register|quiet|wake|evict

@@ -52,6 +52,7 @@ _NEXT = {
     "lease_lost": "swarmctl claim --resume",
     "not_holder": "swarmctl whoami",
     "not_found": "swarmctl list --all",
+    "position_gone": "swarmctl watch",
     "empty": "swarmctl claim --wait 5m",
     "denied": "swarmctl whoami",
     "version": "swarmctl --version",

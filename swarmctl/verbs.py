@@ -14,6 +14,7 @@ from swarmctl.options import (
     DAEMON,
     DELAY,
     GROUP,
+    IN_QUEUE,
     LEASE,
     LOOK,
     MAX_ATTEMPTS,
@@ -299,6 +300,26 @@ _VERBS = (
         meaning="wait until items have ended; prints those that did not succeed",
         example="swarmctl wait --group nightly --timeout 6h",
         note="Status 0: all done. 1: one was cancelled or buried. 3: time over. 4: no such item.",
+    ),
+    Verb(
+        "watch",
+        "[ID…]",
+        (
+            Option("--since", "number", "POSITION", "what happened after that position (now)"),
+            IN_QUEUE,
+            TYPES,
+            OF_GROUP,
+            Option("--until-change", "flag", "", "end with the first event"),
+            Option("--timeout", "duration", "D", "end after that time (never)"),
+        ),
+        wire="watch",
+        run="swarmctl.watching:watch",
+        group=LOOK,
+        meaning="events as they happen, one JSON object a line",
+        example="swarmctl watch 42 --until-change --timeout 10m",
+        note="With ids or options, only what happens to such items. Each line has its position: --since goes on from "
+        "there, also after a restart of either side. Status 0: the first event, with --until-change. 3: time over. "
+        "4: no such item, or the position is gone.",
     ),
     Verb(
         "whoami",

@@ -32,19 +32,20 @@ from swarmctl.aio.answer import Answer
 from swarmctl.aio.claimed import GRACE, Claimed
 from swarmctl.aio.connection import Connection
 from swarmctl.aio.keeping import Keeper
-from swarmctl.aio.looping import Rows, Work
+from swarmctl.aio.looping import Events, Rows, Work
 from swarmctl.aio.pipeline import Pipeline
 from swarmctl.client import asking, several
-from swarmctl.client.ask import Ask, Reply, Seconds, Words, milliseconds
+from swarmctl.client.ask import Ask, Reference, Reply, Seconds, Words, milliseconds
 from swarmctl.client.asker import Asker, keyed
 from swarmctl.client.pipeline import Handle
 from swarmctl.client.pool import Free, no_place
 from swarmctl.client.several import WORK_WAIT, Ids, IdsOrRefusals, Pages, Plan
 from swarmctl.client.verbs import Verb, Verbs
+from swarmctl.client.watching import Followed
 from swarmctl.connection import Refused
 from swarmctl.connection.exchange import CLAIMS, WAITS
 
-__all__ = ["Answer", "Claimed", "Client", "Handle", "Pipeline"]
+__all__ = ["Answer", "Claimed", "Client", "Events", "Handle", "Pipeline"]
 
 T = TypeVar("T")
 
@@ -238,3 +239,37 @@ class Client(Asker, Verbs):
         Read page by page while it is iterated: what changes meanwhile may or may not be seen.
         """
         return Rows(self, Pages(asking.filtered(state, queue, type, team, agent, group, all), after_id))
+
+    def watch(
+        self,
+        *ids: Reference,
+        queue: Words | None = None,
+        type: Words | None = None,
+        group: str | None = None,
+        since: int | None = None,
+        until_change: bool = False,
+        timeout: Seconds | None = None,
+    ) -> Events:
+        """What happens from now on to these items, or to those that fit; everything, if nothing is given.
+
+            async for event in queue.watch(type="feature"):
+                print(event["event"], event.get("id"))
+
+        It begins with the loop, or when it is awaited: ``events = await queue.watch()``. It goes on over a restart of
+        the daemon. Its ``position`` is where another watch goes on with ``since``.
+
+        Args:
+            ids: only what happens to these.
+            queue: only to items of these queues; and to the queues themselves.
+            type: only to items of these types.
+            group: only to items of this group.
+            since: what happened after this position, instead of now.
+            until_change: end after the first event.
+            timeout: end after so many seconds; None: never.
+
+        Raises:
+            NotFound: there is no such item; or, with the code ``position_gone``, when it goes on to events that the
+                journal does not have any more.
+        """
+        wanted = asking.filtered_events(ids, queue, type, group)
+        return Events(self, Followed(wanted, since, timeout, once=until_change))

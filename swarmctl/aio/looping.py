@@ -1,4 +1,4 @@
-"""What a task goes through with ``async for``: the items of a loop of work, the rows of a list.
+"""What a task goes through with ``async for``: the items of a loop of work, the rows of a list, events.
 
 These are no asynchronous generators, since trio cannot end one at once that was left half way.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from swarmctl.aio.claimed import Claimed
     from swarmctl.client.ask import Reply
     from swarmctl.client.several import Pages
+    from swarmctl.client.watching import Followed
 
 
 class Work:
@@ -111,3 +113,43 @@ class Rows:
                 raise StopAsyncIteration
             self._rows += self._pages.take(await self._client.ask(self._pages.ask()))
         return self._rows.popleft()
+
+
+class Events:
+    """The events of ``Client.watch``. Ends when its time is over, else never.
+
+    Attributes:
+        position: of the last event that was given, or up to where there was none: go on from here with ``since``.
+    """
+
+    def __init__(self, client: Client, followed: Followed) -> None:
+        self._client = client
+        self._followed = followed
+
+    @property
+    def position(self) -> int:
+        """See above; 0 before it has begun."""
+        return self._followed.position
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self._begun().__await__()
+
+    async def _begun(self) -> Self:
+        ask = self._followed.first()
+        if ask is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._followed.take(await self._client.ask(ask))
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Reply:
+        await self._begun()
+        while (event := self._followed.next()) is None:
+            ask = self._followed.ask()
+            if ask is None:
+                raise StopAsyncIteration
+            self._followed.take(await self._client.ask(ask))
+        return event

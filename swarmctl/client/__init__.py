@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar, overload
 
 from swarmctl.client import asking, several
-from swarmctl.client.ask import Ask, Reply, Seconds, Words, milliseconds
+from swarmctl.client.ask import Ask, Reference, Reply, Seconds, Words, milliseconds
 from swarmctl.client.asker import Asker, keyed
 from swarmctl.client.claimed import Claimed
 from swarmctl.client.keeping import Keeper
@@ -28,9 +28,10 @@ from swarmctl.client.pipeline import Handle, Pipeline
 from swarmctl.client.pool import Pool
 from swarmctl.client.several import LEFT_DELAY, WORK_WAIT, Ids, IdsOrRefusals, Pages, Plan
 from swarmctl.client.verbs import Verb, Verbs
+from swarmctl.client.watching import Events, Followed
 from swarmctl.connection import Empty, Refused
 
-__all__ = ["Claimed", "Client", "Handle", "Pipeline"]
+__all__ = ["Claimed", "Client", "Events", "Handle", "Pipeline"]
 
 T = TypeVar("T")
 
@@ -206,3 +207,36 @@ class Client(Asker, Verbs):
         pages = Pages(asking.filtered(state, queue, type, team, agent, group, all), after_id)
         while pages.more:
             yield from pages.take(self.ask(pages.ask()))
+
+    def watch(
+        self,
+        *ids: Reference,
+        queue: Words | None = None,
+        type: Words | None = None,
+        group: str | None = None,
+        since: int | None = None,
+        until_change: bool = False,
+        timeout: Seconds | None = None,
+    ) -> Events:
+        """What happens from now on to these items, or to those that fit; everything, if nothing is given.
+
+            for event in queue.watch(type="feature"):
+                print(event["event"], event.get("id"))
+
+        It goes on over a restart of the daemon. Its ``position`` is where another watch goes on with ``since``.
+
+        Args:
+            ids: only what happens to these.
+            queue: only to items of these queues; and to the queues themselves.
+            type: only to items of these types.
+            group: only to items of this group.
+            since: what happened after this position, instead of now.
+            until_change: end after the first event.
+            timeout: end after so many seconds; None: never.
+
+        Raises:
+            NotFound: there is no such item; or, with the code ``position_gone``, when it goes on to events that the
+                journal does not have any more.
+        """
+        wanted = asking.filtered_events(ids, queue, type, group)
+        return Events(self, Followed(wanted, since, timeout, once=until_change))
