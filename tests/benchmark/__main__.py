@@ -13,6 +13,7 @@ from tests.benchmark import durable
 from tests.benchmark.agents import death, heartbeats
 from tests.benchmark.clients import clients
 from tests.benchmark.figure import Figure, Found, Skipped, shown
+from tests.benchmark.following import following
 from tests.benchmark.ground import DEFAULT_PLACE, Ground, ground, machine
 from tests.benchmark.items import items
 from tests.benchmark.peers import peers
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "crowd": durable.crowd,
     "clients": clients,
     "bulk": durable.bulk,
+    "following": following,
     "items": items,
     "heartbeats": heartbeats,
     "death": death,
