@@ -55,8 +55,10 @@ def take(
 
 def turn(engine: Engine, now: int | None = None) -> None:
     """One whole turn: decide, write, sync, reply."""
-    engine.advance(engine.queue.desk.now if now is None else now)
+    now = engine.queue.desk.now if now is None else now
+    engine.advance(now)
     engine.commit()
+    engine.follow(now)
 
 
 def ask(

@@ -24,9 +24,7 @@ def engine(tmp_path: Path) -> Engine:
 
 
 def put(engine: Engine, count: int = 1, **more: Any) -> list[int]:
-    """New items; those who watch have been served if it was time."""
     replies = ask(engine, "batch", commands=[["submit", WISH | more]] * count)["replies"]
-    engine.advance(engine.queue.desk.now)
     return [result["id"] for _, result in replies]
 
 
@@ -56,12 +54,12 @@ def test_law_replies_do_not_lie_only_what_is_durable_is_told(engine):
     take(engine, writer, 1, "submit", **WISH)
     engine.advance(NOW)
     assert engine.write()
-    engine.advance(NOW)
+    engine.follow(NOW)
     engine.sync()
-    engine.advance(NOW)
+    engine.follow(NOW)
     assert follower.replies == [], "it is written and synced, but the owner of the loop has not been told"
     engine.durable()
-    engine.advance(NOW)
+    engine.follow(NOW)
     ((number, code, result),) = follower.replies
     assert (number, code) == (1, 0)
     assert [event["event"] for event in result["events"]] == ["submitted"]
@@ -77,6 +75,7 @@ def test_what_is_told_of_a_place_is_durable_too(engine):
     take(engine, writer, 1, "edit", id=number, queue="other")
     take(engine, follower, 2, "watch", since=since)
     engine.advance(NOW)
+    engine.follow(NOW)
     assert follower.replies == [], "it saw the queue that the item is being moved to"
     engine.commit()
     (reply,) = follower.replies
@@ -144,7 +143,7 @@ def test_followers_with_different_filters_get_their_own(engine):
     lines: list[list[Any]] = [["claim", {"agent": "a", "id": mine}], ["claim", {"agent": "a", "id": other}]]
     lines.append(["submit", WISH | {"type": "u", "queue": "c"}])
     third = ask(engine, "batch", commands=lines)["replies"][-1][1]["id"]
-    engine.advance(NOW + WAKE_EVERY)
+    turn(engine, NOW + WAKE_EVERY)
     got = [[event["id"] for event in follower.replies[0][2]["events"]] for follower in followers]
     assert got == [[mine], [mine, other], [other], [third], [third], [mine], [mine, other, third]]
     assert followers[0].replies[0][2]["ids"] == [mine], "whoever goes on can name the number, also when it is forgotten"
@@ -335,7 +334,7 @@ def test_items_watched_by_their_ids_are_bounded(engine, monkeypatch):
     turn(engine)
     assert ask(engine, "watch", ids=numbers[:2])[0] == "busy"
     ask(engine, "cancel", id=numbers[0])
-    engine.advance(NOW + WAKE_EVERY)
+    turn(engine, NOW + WAKE_EVERY)
     assert len(waiting.replies) == 1
     assert ask(engine, "watch", ids=numbers)["events"] == []
 

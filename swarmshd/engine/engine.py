@@ -7,7 +7,8 @@ It is a plain synchronous object. Whoever owns the loop calls, with the moment a
     if engine.write():                                      # one frame of the journal
         engine.sync()                                       # one fdatasync, here or in another thread
         engine.durable()                                    # replies leave
-    engine.next_deadline()                                  # when to call advance at the latest
+    engine.follow(now)                                      # those who watch are told
+    engine.next_deadline()                                  # when to call these at the latest
 
 Invariants: only one batch is unsynced at a time. A reply, a read's included, leaves when the position at which
 it was decided is durable. A refused command writes nothing. After a failed write or sync nothing is answered
@@ -183,9 +184,12 @@ class Engine:
             else:
                 self._answer(client, number, request, watches)
         self._serve_waiting()
-        for client, number, answer in self.following.serve(arrived_by):
-            self._reply(client, answer if isinstance(answer, bytes) else encode_refusal(number, answer))
         self._refuse_late(arrived_by)
+
+    def follow(self, now: int) -> None:
+        """Answer those who watch, if it is time; best while a sync is under way, and others have their replies."""
+        for client, number, answer in self.following.serve(now):
+            self._reply(client, answer if isinstance(answer, bytes) else encode_refusal(number, answer))
 
     def _has_room(self) -> bool:
         round_ = self._round
@@ -478,7 +482,7 @@ class Engine:
         return bool(self._inbox)
 
     def next_deadline(self) -> int | None:
-        """The instant at which :meth:`advance` has something to do by itself."""
+        """The instant at which :meth:`advance` or :meth:`follow` has something to do by itself."""
         due = self.relaxed.earlier(self.queue.next_deadline())
         if due is not None and self.space.waiting:
             due = self.queue.desk.now + PATIENCE

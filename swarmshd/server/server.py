@@ -218,8 +218,9 @@ class Server:
             elif self._accepting:
                 self._accept(now)
         self._advance(now, len(found))
-        while self._outgoing:
-            self._flush(self._outgoing.pop(), now)
+        self._send(now)
+        self._engine.follow(now)  # beside the sync that may be under way
+        self._send(now)
         if self._unread:
             unread, self._unread = self._unread, set()
             for connection in unread:
@@ -232,6 +233,10 @@ class Server:
             self._epoll.register(self._listener.fileno(), IN)
         if self._engine.waiting_to_decide and not self._committer.busy:
             self.wake()
+
+    def _send(self, now: int) -> None:
+        while self._outgoing:
+            self._flush(self._outgoing.pop(), now)
 
     def _advance(self, now: int, readable: int) -> None:
         engine, committer = self._engine, self._committer
