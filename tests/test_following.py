@@ -355,6 +355,19 @@ def test_the_right_to_look_is_asked_for(engine):
     assert "`read`" in facts["message"]
 
 
+def test_who_loses_the_right_to_look_is_told(engine):
+    follower, other = Peer(), Peer()
+    for each in (follower, other):
+        take(engine, each, 1, "watch", timeout=60_000)
+    turn(engine)
+    follower.classes = frozenset()
+    for each in (follower, other):
+        engine.reconsider(each)
+    assert (follower.replies[0][1], other.replies) == ("denied", [])
+    put(engine)
+    assert (len(follower.replies), len(other.replies)) == (1, 1)
+
+
 def test_a_reply_that_would_be_too_long_is_cut_and_loses_nothing(tmp_path):
     engine = begin(tmp_path / "state", "DESCRIPTION_MAX=64K", "FRAME_MAX=16M").engine
     begun = end_of(engine)

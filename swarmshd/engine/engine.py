@@ -46,7 +46,6 @@ CLAIMS = frozenset(("claim", "claim_new"))
 LARGE = READS | CLAIMS
 """Verbs whose replies may be long."""
 
-
 Answer = Callable[[Client, Request], dict[str, Any]]
 """From who asks, and what, to the result; raises Refusal."""
 
@@ -120,9 +119,11 @@ class Engine:
                 self.queue.waiters.remove(waiter)
                 del client.waiting[waiter.number]
                 self._reply(client, encode_refusal(waiter.address[1], refusal))
-        if VERBS["watch"] not in client.classes:
+        try:
+            _check_class(client, "watch")
+        except Refusal as refusal:
             for number in self.following.gone(client):
-                self._reply(client, encode_refusal(number, Refusal("denied", "watch: the right is gone")))
+                self._reply(client, encode_refusal(number, refusal))
 
     def undelivered(self, deliveries: Sequence[Delivery]) -> None:
         """Nobody learned of these claims: the next :meth:`advance` takes them back."""
