@@ -9,7 +9,9 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import trio
 
 from swarmshd import events
 from swarmshd.engine import Engine
-from swarmshd.journal import Full, Journal, Sizes, fold_threshold
+from swarmshd.journal import Full, Journal, Sizes, Tended, Terms, fold_threshold
 from swarmshd.liveness import Watches
 from swarmshd.settings import Settings
 
@@ -41,6 +43,8 @@ PROGRAM_BYTES = 64 << 20
 
 FULL_PATIENCE = 1.0
 SWEEP_EVERY = 30.0
+TEND_EVERY = 3600.0
+DAY = 86_400_000
 
 
 class Keeper:
@@ -54,6 +58,8 @@ class Keeper:
         self._gc_interval = gc_interval_ms / 1000
         self._low = trio.Event()
         self._folding = trio.Lock()
+        self._tending = trio.Lock()
+        self._pruned = trio.Event()
         self._fold_after = 0.0
         """No fold before this moment: one has failed."""
         self._declined = False
@@ -74,6 +80,7 @@ class Keeper:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._make_room, name="room")
             nursery.start_soon(self._fold, name="fold")
+            nursery.start_soon(self._tend, name="archive")
             nursery.start_soon(self._sweep, name="sweep")
             nursery.start_soon(self._collect, name="collect")
             task_status.started()
@@ -105,9 +112,42 @@ class Keeper:
             with trio.move_on_after(LOOK):
                 await self._low.wait()
 
+    def _terms(self) -> Terms:
+        settings = self._engine.settings
+        return Terms(
+            settings.journal_compression_age_days * DAY,
+            settings.journal_retention_days * DAY,
+            settings.archive_max_bytes,
+        )
+
+    async def _tend(self) -> None:
+        """The archive: compress what is old enough, remove what is too old or too much."""
+        while True:
+            try:
+                await self.tend_archive()
+            except OSError as error:
+                log.error("archive: %s", error)
+            with trio.move_on_after(TEND_EVERY):
+                await self._pruned.wait()
+            self._pruned = trio.Event()
+
+    async def tend_archive(self, *, dry: bool = False) -> Tended:
+        """Do what is due, or only find out what is. Raises OSError."""
+        tend = partial(self._journal.tend_archive, self._terms(), time.time_ns() // 1_000_000, dry=dry)
+        async with self._tending:
+            done = await trio.to_thread.run_sync(tend)
+        if not dry and (done.compressed or done.removed):
+            log.info("archive: compressed %d segments, removed %d", len(done.compressed), len(done.removed))
+        return done
+
     async def _relieve(self) -> None:
         """On a disk that is full, or nearly: fold what is there, if that frees enough. The reserve has the room."""
         now = trio.current_time()
+        if self._engine.space.full is not None:
+            gone = await trio.to_thread.run_sync(self._journal.yield_archive)
+            if gone is not None:
+                log.warning("archive: removed %s as the disk is full", gone)
+                return
         if now < self._fold_after or self._folding.locked():
             return
         needed = self._engine.snapshot_size
@@ -195,7 +235,11 @@ class Keeper:
         self._engine.fold = {"position": facts["position"], "seconds": facts["seconds"]}
         if not facts["position"]:
             return True
-        pruned = await trio.to_thread.run_sync(self._journal.prune, facts["position"])  # or an earlier fold was not
+        keep = self._terms().most > 0
+        pruned = await trio.to_thread.run_sync(  # or an earlier fold was not
+            partial(self._journal.prune, facts["position"], keep=keep)
+        )
+        self._pruned.set()
         if facts["written"]:
             log.info(
                 "folded up to position %d: %d items, %d bytes in %.1f s; pruned %d segments, %d bytes",

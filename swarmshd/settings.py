@@ -274,6 +274,11 @@ class Settings:
     max_disk_bytes = Size(
         10 * GIB, 0, 1024 * GIB, "MiB", "most that all files in the state directory take; 0 for no bound", restart=True
     )
+    journal_compression_age_days = Count(
+        7, 0, 36_500, "days", "age at which an archived segment is compressed", guide=True
+    )
+    journal_retention_days = Count(30, 0, 36_500, "days", "age at which an archived segment is removed", guide=True)
+    archive_max_bytes = Size(1024 * MIB, 0, 1024 * GIB, "MiB", "most that the archive takes; 0 for no archive")
 
     # -- start and stop
     flock_timeout = Duration(

@@ -51,6 +51,7 @@ def _disk(engine: "Engine", sizes: Sizes) -> dict[str, Any]:
         "total_bytes": sizes.total,
         "most_bytes": engine.settings.max_disk_bytes,
         "reserve_bytes": sizes.reserve,
+        "archive_bytes": sizes.archive,
         "reserve_percent": 100 * sizes.reserve // room.reserve.wanted if room.reserve.wanted else 0,
         "after_fold_bytes": rest + needed,
         "before_fold_bytes": rest + sizes.snapshot + fold_threshold(sizes) + engine.settings.journal_rotation_bytes,

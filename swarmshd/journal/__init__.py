@@ -21,9 +21,11 @@ A journal is either read or written to, in this order::
 Everything here blocks; nothing logs: facts are returned or raised (`errors`), and the caller tells them.
 
 The parts: `disk` (system calls), `errors`, `files` (names), `lock`, `scan` (one segment, torn or corrupt),
-`recovery`, `snapshot`, `room` and `reserve` (what can still be written), `writer`, `holdings` (what lies there).
+`recovery`, `snapshot`, `room` and `reserve` (what can still be written), `writer`, `holdings` (what lies there),
+`archive`.
 """
 
+from swarmshd.journal.archive import Tended, Terms
 from swarmshd.journal.errors import Corrupt, Full, JournalError, JournalFailed, Locked, VersionMismatch
 from swarmshd.journal.holdings import Pruned, Sizes, fold_threshold
 from swarmshd.journal.lock import StateLock
@@ -45,6 +47,8 @@ __all__ = [
     "SnapshotFacts",
     "SnapshotWriter",
     "StateLock",
+    "Tended",
+    "Terms",
     "Torn",
     "VersionMismatch",
     "fold_threshold",

@@ -22,7 +22,7 @@ from swarmshd.journal.errors import Corrupt, VersionMismatch
 
 TEMPORARY = ".tmp"
 
-_NAME = re.compile(r"(segment|snapshot)-([0-9]{20})")
+NAME = re.compile(r"(segment|snapshot)-([0-9]{20})")
 
 SEAL_SIZE = records.frame_size(0)
 
@@ -51,10 +51,10 @@ def listing(directory: Path) -> Listing:
     found = Listing([], [], [], [])
     with suppress(FileNotFoundError):
         for path in sorted(directory.iterdir()):
-            match = _NAME.fullmatch(path.name)
+            match = NAME.fullmatch(path.name)
             if match:
                 (found.segments if match[1] == "segment" else found.snapshots).append((int(match[2]), path))
-            elif _NAME.match(path.name):
+            elif NAME.match(path.name):
                 (found.temporaries if path.name.endswith(TEMPORARY) else found.evidence).append(path)
     return found
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from swarmshd.journal import files
+from swarmshd.journal import archive, files
 from swarmshd.journal.disk import Disk
 from swarmshd.journal.reserve import NAME as RESERVE
 from swarmshd.journal.snapshot import read_snapshot_header
@@ -15,9 +15,9 @@ FOLD_BYTES = 64 << 20
 class Sizes(NamedTuple):
     """What the journal takes on the disk, in bytes; `bytes` is what the segments and the snapshot take.
 
-    `sealed` is what a fold could take in, `largest` the largest of these segments, `used` what the segment in use
-    holds, `reserve` what is kept for a full disk, `held` everything in the directory, and `free` what the file system
-    has left for us, of `total`.
+    `archive` is what the archive takes, `sealed` what a fold could take in, `largest` the largest of these segments,
+    `used` what the segment in use holds, `reserve` what is kept for a full disk, `held` everything in the directory,
+    and `free` what the file system has left for us, of `total`.
     """
 
     segments: int
@@ -28,13 +28,14 @@ class Sizes(NamedTuple):
     snapshot: int
     snapshot_position: int
     reserve: int
+    archive: int
     held: int
     free: int
     total: int
 
 
 class Pruned(NamedTuple):
-    """What `prune` removed."""
+    """What `prune` removed from where recovery looks."""
 
     segments: int
     snapshots: int
@@ -56,6 +57,7 @@ def sizes(disk: Disk, directory: Path, used: int) -> Sizes:
         snapshot=snapshot,
         snapshot_position=found.snapshots[-1][0] if found.snapshots else 0,
         reserve=files.size_of([(0, directory / RESERVE)]),
+        archive=sum(kept.bytes for kept in archive.segments(directory) + archive.snapshots(directory)),
         held=files.size_beside(directory, directory),
         free=space.free,
         total=space.total,
@@ -67,10 +69,10 @@ def fold_threshold(sizes: Sizes) -> int:
     return max(FOLD_BYTES, sizes.snapshot)
 
 
-def prune(disk: Disk, directory: Path, snapshot_position: int) -> Pruned:
+def prune(disk: Disk, directory: Path, snapshot_position: int, *, keep: bool = False) -> Pruned:
     """Remove the older snapshots, and the segments whose every event the snapshot of that position covers.
 
-    The segment in use always stays.
+    The segment in use always stays. With ``keep`` the segments go to the archive, and the snapshot before too.
 
     Raises:
         ValueError: there is no snapshot of that position. Corrupt: its header is damaged.
@@ -87,9 +89,12 @@ def prune(disk: Disk, directory: Path, snapshot_position: int) -> Pruned:
         if files.read_segment_header(disk, following, start).previous > snapshot_position:
             break
         covered.append(path)
-    size = 0
+    size = files.size_of([(0, path) for path in old + covered])
+    done = Pruned(len(covered), len(old), size)
+    if keep and (old or covered):
+        archive.put(disk, directory, covered, old.pop() if old else None)
+        covered = []
     for path in old + covered:
-        size += path.stat().st_size
         disk.unlink(path)
     disk.sync_directory(directory)
-    return Pruned(len(covered), len(old), size)
+    return done

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from swarmshd import records
-from swarmshd.journal import files
+from swarmshd.journal import archive, files
 from swarmshd.journal.disk import DISK, Disk
 from swarmshd.journal.errors import NO_ROOM, Full, JournalFailed
 from swarmshd.journal.holdings import Pruned, Sizes, prune, sizes
@@ -446,9 +446,21 @@ class Journal:
                 self._fd = -1
                 self._failed = self._failed or JournalFailed(self._path, "use after close", errno.EBADF)
 
-    def prune(self, snapshot_position: int) -> Pruned:
+    def prune(self, snapshot_position: int, *, keep: bool = False) -> Pruned:
         """Remove what the snapshot of that position covers; see `holdings.prune`. May run in a thread of its own."""
-        return prune(self._disk, self._directory, snapshot_position)
+        return prune(self._disk, self._directory, snapshot_position, keep=keep)
+
+    def tend_archive(self, terms: archive.Terms, now: int, *, dry: bool = False) -> archive.Tended:
+        """See `archive.tend`. May run in a thread of its own."""
+        return archive.tend(self._disk, self._directory, terms, now, dry=dry)
+
+    def yield_archive(self) -> str | None:
+        """Remove the oldest of the archive for the sake of work; its name, or None if there is none."""
+        kept = archive.segments(self._directory) + archive.snapshots(self._directory)
+        if not kept:
+            return None
+        archive.remove(self._disk, kept[0])
+        return kept[0].path.name
 
     def sizes(self) -> Sizes:
         """What there is on the disk now."""
