@@ -3,9 +3,13 @@
 import ast
 import contextlib
 import inspect
+import multiprocessing
 import os
+import pickle
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ import swarmctl
 from swarmctl import Busy, Conflict, Empty, LeaseLost, NotFound, Refused, Unreachable, aio
 from swarmctl.aio import Client
 from swarmctl.aio.claimed import Claimed
+from swarmctl.client import keeping
 from tests.conftest import PATIENCE, Daemon
 
 pytestmark = pytest.mark.real
@@ -501,3 +506,249 @@ async def test_a_loop_survives_the_loss_of_an_item(
                 await queue.cancel(1)
     assert await states(queue) == {"done": 1, "cancelled": 1}
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["item 1 was done for nothing"]
+
+
+# -- what keeps a claim --------------------------------------------------------------------------------
+
+
+async def test_a_watched_claim_needs_no_heartbeat_and_ends_with_its_process(daemon: Daemon, queue: Client) -> None:
+    number = await queue.submit("t", lease=0.2)
+    program = """
+import sys, trio
+from swarmctl.aio import Client
+async def main():
+    item = await Client("worker").claim()
+    print(item.id, item.watched, flush=True)
+    sys.stdin.read()  # nothing else of trio runs meanwhile
+trio.run(main)
+"""
+    worker = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=daemon.environment(),
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == f"{number} True\n"
+    with pytest.raises(Empty):
+        await queue.claim(wait=0.7)  # more than three leases
+    worker.kill()
+    claimed = await queue.claim(wait=PATIENCE)
+    worker.communicate()
+    assert (claimed.id, claimed.attempt) == (number, 2)
+    assert (await queue.show(number))["crashes"] == 1
+
+
+async def test_without_a_watch_heartbeats_keep_the_claim_inside_its_block(daemon: Daemon, queue: Client) -> None:
+    async with Client("beating", daemon.socket, watch=False) as beating:
+        await queue.submit("t", lease=0.3)
+        with pytest.raises(LeaseLost):  # noqa: PT012
+            async with beating.claim() as claimed:
+                assert not claimed.watched
+                with pytest.raises(Empty):
+                    await queue.claim(wait=1)
+                await queue.cancel(claimed.id)
+                with trio.fail_after(PATIENCE):
+                    await claimed.lost.wait()  # by a heartbeat
+                async with beating.claim_new("t", "another", lease=0.3) as other:
+                    await other.progress(1)
+        assert not claimed.ended
+        await beating.claim_new("t", "left alone", lease=0.1)
+        assert (await queue.claim(wait=PATIENCE)).description == "left alone"
+
+
+async def test_where_a_process_cannot_be_watched_heartbeats_are_sent(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_pidfd(pid: int) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "pidfd_open", no_pidfd)
+    monkeypatch.setattr(keeping, "_own", None)
+    async with Client("sandboxed", daemon.socket) as queue:
+        await queue.submit("t", lease=0.3)
+        async for item in queue.work():
+            assert not item.watched
+            with pytest.raises(Empty):
+                await queue.claim(wait=1)
+            break
+    monkeypatch.setattr(keeping, "_own", None)
+
+
+async def test_a_hard_pause_asks_holders_to_stop(daemon: Daemon, queue: Client) -> None:
+    async with Client("beating", daemon.socket, watch=False) as beating:
+        await queue.submit("t", lease=0.3)
+        async with beating.claim() as claimed:
+            await queue.pause(all=True, hard=True, reason="fire")
+            with trio.fail_after(PATIENCE):
+                await claimed.stop.wait()
+
+
+async def test_heartbeats_go_on_while_the_daemon_restarts(daemon: Daemon) -> None:
+    async with Client("beating", daemon.socket, watch=False) as beating:
+        await beating.submit("t", lease=1)
+        async with beating.claim() as claimed:
+            until = claimed.expires_at
+            await trio.to_thread.run_sync(daemon.restart)
+
+            async def renewed() -> bool:
+                return claimed.expires_at > until + 1
+
+            await become(renewed)
+        assert (await beating.show(claimed.id))["state"] == "done"
+
+
+# -- a restart of the daemon ---------------------------------------------------------------------------
+
+
+async def test_a_restarted_daemon_is_a_pause(daemon: Daemon, queue: Client) -> None:
+    ids: list[int] = []
+
+    async def submit() -> None:
+        for number in range(100):
+            ids.append(await queue.submit("t", f"number {number}"))
+            async with queue.claim_new("u", "in between"):
+                pass
+
+    async def restart() -> None:
+        for _ in range(3):
+            before = len(ids)
+            while len(ids) < before + 50:
+                await trio.sleep(0.001)
+            await trio.to_thread.run_sync(daemon.restart)
+        await trio.to_thread.run_sync(daemon.stop)
+        await trio.to_thread.run_sync(daemon.start)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restart)
+        for _ in range(6):
+            nursery.start_soon(submit)
+    assert len(set(ids)) == 600
+    assert await states(queue) == {"ready": 600, "done": 600}
+
+
+async def test_a_claim_outlives_the_daemon(daemon: Daemon, queue: Client) -> None:
+    await queue.submit("t")
+    async with queue.claim() as claimed:
+        await trio.to_thread.run_sync(daemon.restart)
+        await claimed.progress(50)
+    assert (await queue.show(1))["state"] == "done"
+
+
+async def test_a_waiting_claim_outlives_the_daemon(daemon: Daemon, queue: Client) -> None:
+    found: list[int] = []
+
+    async def claim() -> None:
+        found.append((await queue.claim(wait=PATIENCE)).id)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(claim)
+        await become(lambda: waiting(queue, 1))
+        await trio.to_thread.run_sync(daemon.restart)
+        number = await queue.submit("t")
+    assert found == [number]
+
+
+# -- runs, threads and processes -----------------------------------------------------------------------
+
+
+def test_a_client_goes_from_one_run_to_the_next(daemon: Daemon) -> None:
+    queue = Client("a", daemon.socket, watch=False)
+
+    async def hold() -> None:
+        async with queue.claim_new("t", "d", lease=0.3) as item:
+            with pytest.raises(Empty):
+                await queue.claim(wait=1)
+            await item.progress(1)
+
+    for _ in range(2):
+        trio.run(hold)
+    queue.close()
+
+
+async def test_two_runs_at_once_do_not_share_a_client(daemon: Daemon, queue: Client) -> None:
+    os.kill(daemon.pid, signal.SIGSTOP)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.status)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="one of its own"):
+            await trio.to_thread.run_sync(trio.run, queue.status)
+        os.kill(daemon.pid, signal.SIGCONT)
+
+
+def drain(queue: Client, found: Any) -> None:
+    async def work() -> None:
+        async for item in queue.work(until_empty=True):
+            async with item:
+                found.put((item.id, queue.agent, os.getpid()))
+
+    trio.run(work)
+    found.put(None)
+
+
+@pytest.mark.parametrize(("method", "workers"), [("fork", 16), ("spawn", 4), ("forkserver", 4)])
+def test_processes_of_multiprocessing(daemon: Daemon, method: str, workers: int) -> None:
+    queue = Client("tester", daemon.socket)
+
+    async def submit() -> list[Any]:
+        return [*await queue.submit_many([{"type": "t"}] * 100)]
+
+    ids = trio.run(submit)
+    context = multiprocessing.get_context(method)
+    found: Any = context.Queue()
+    processes = [context.Process(target=drain, args=(queue, found)) for _ in range(workers)]  # type: ignore[attr-defined]
+    for process in processes:
+        process.start()
+    rows = []
+    for _ in processes:
+        rows += list(iter(found.get, None))
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    found.close()
+    found.join_thread()
+    assert sorted(number for number, _, _ in rows) == ids
+    assert all(agent == f"tester.{pid}" for _, agent, pid in rows)
+    assert trio.run(states, queue) == {"done": 100}
+    queue.close()
+
+
+async def test_a_forked_child_leaves_its_parents_claims_and_connections_alone(queue: Client) -> None:
+    await queue.submit_many([{"type": "t"}] * 2)
+    async with queue.claim() as claimed:
+        child = os.fork()
+        if child == 0:
+            try:
+                os._exit(child_of(queue, claimed))
+            finally:
+                os._exit(3)
+        status = await trio.to_thread.run_sync(lambda: os.waitpid(child, 0)[1])
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert (await queue.show(claimed.id))["state"] == "claimed"
+        await claimed.progress(50)
+    assert queue.agent == "tester"
+    assert await states(queue) == {"done": 2}
+
+
+def child_of(queue: Client, claimed: Claimed) -> int:
+    """What a child does that was forked in the middle of a run: nothing of that run, but one of its own in a thread."""
+
+    async def claim() -> None:
+        await claimed.__aexit__(None, None, None)
+        async with queue.claim():
+            pass
+
+    thread = threading.Thread(target=trio.run, args=(claim,))
+    thread.start()
+    thread.join()
+    return 0 if queue.agent == f"tester.{os.getpid()}" else 1
+
+
+def test_a_pickled_client_is_the_same_agent_in_the_same_process(daemon: Daemon) -> None:
+    queue = Client("tester", daemon.socket)
+    copy = pickle.loads(pickle.dumps(queue))
+    assert (type(copy), copy.agent) == (Client, "tester")
+    assert trio.run(states, copy) == {}
+    for each in (queue, copy):
+        each.close()

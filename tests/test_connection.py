@@ -1,7 +1,8 @@
-"""The client's connection against a real Unix socket whose other end follows a script."""
+"""The client's connections against a real Unix socket whose other end follows a script."""
 
 import array
 import contextlib
+import functools
 import os
 import pickle
 import pwd
@@ -17,8 +18,10 @@ from typing import Any
 
 import cbor2
 import pytest
+import trio
 
 from swarmctl import identity
+from swarmctl.aio.connection import Connection as AwaitedConnection
 from swarmctl.connection import (
     Busy,
     Conflict,
@@ -108,6 +111,39 @@ class Daemon:
             raise self.faults[0]
 
 
+class Awaited:
+    """The connection for trio, called like the blocking one: each call is a run of trio of its own."""
+
+    def __init__(self, path: str, timeout: float = 30.0) -> None:
+        self.connection = AwaitedConnection(path, timeout)
+
+    def call(self, verb: str, arguments: dict[str, object], **options: Any) -> dict[str, Any]:
+        return trio.run(functools.partial(self.connection.call, verb, arguments, **options))
+
+    def fileno(self) -> int:
+        line = self.connection._line
+        return -1 if line is None else line._socket.fileno()
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+Connect = Callable[..., Connection | Awaited]
+
+
+@pytest.fixture(params=[Connection, Awaited])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    made: list[Connection | Awaited] = []
+
+    def begin(*arguments: Any, **options: Any) -> Connection | Awaited:
+        made.append(request.param(*arguments, **options))
+        return made[-1]
+
+    yield begin
+    for connection in made:
+        connection.close()
+
+
 Start = Callable[..., Daemon]
 
 
@@ -156,26 +192,24 @@ def say_once(code: str) -> Script:
 # -- one call ------------------------------------------------------------------------------------------
 
 
-def test_a_call_is_answered(start: Start, path: str) -> None:
+def test_a_call_is_answered(start: Start, connect: Connect, path: str) -> None:
     start(answer)
-    connection = Connection(path)
+    connection = connect(path)
     assert connection.fileno() == -1
     for value in (1, "x" * 300_000, b"\0", [1, {"a": None}]):
         assert connection.call("show", {"id": value}) == {"id": value}
     assert connection.fileno() > 0
-    connection.close()
 
 
-def test_a_refusal_is_raised_with_its_facts(start: Start, path: str) -> None:
+def test_a_refusal_is_raised_with_its_facts(start: Start, connect: Connect, path: str) -> None:
     start(say("lease_lost", holder="a7", since=7))
-    connection = Connection(path)
+    connection = connect(path)
     with pytest.raises(LeaseLost, match="it is lease_lost") as caught:
         connection.call("complete", {"id": 1})
     assert caught.value.facts["holder"] == "a7"
     assert (caught.value.code, caught.value.exit) == ("lease_lost", 5)
     with pytest.raises(Conflict):
         connection.call("complete", {"id": 1})
-    connection.close()
 
 
 def test_each_code_has_its_class() -> None:
@@ -207,12 +241,11 @@ def test_keys_are_names_and_marked_as_minted() -> None:
     [("status", {}), ("show", {"id": 3}), ("heartbeat", {"agent": "a"}), ("submit", {"type": "t", "key": "k"})],
 )
 def test_what_may_be_repeated_is_repeated_after_the_connection_broke(
-    start: Start, path: str, verb: str, arguments: dict[str, object]
+    start: Start, connect: Connect, path: str, verb: str, arguments: dict[str, object]
 ) -> None:
     start(hang_up, lambda peer: peer.socket.close(), say_once("draining"), say_once("busy"), answer)
-    connection = Connection(path)
+    connection = connect(path)
     assert connection.call(verb, arguments) == arguments
-    connection.close()
 
 
 def test_it_waits_for_a_daemon_that_is_away(start: Start, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,26 +281,26 @@ def test_a_dead_socket_is_waited_for(start: Start, path: str, monkeypatch: pytes
     connection.close()
 
 
-def test_a_change_without_a_key_is_never_sent_twice(start: Start, path: str) -> None:
+def test_a_change_without_a_key_is_never_sent_twice(start: Start, connect: Connect, path: str) -> None:
     start(hang_up, answer)
-    connection = Connection(path)
+    connection = connect(path)
     with pytest.raises(OutcomeUnknown, match="may or may not have happened") as caught:
         connection.call("submit", {"type": "t"})
     assert caught.value.exit == 75
     assert "key" not in caught.value.facts
     assert connection.call("status", {}) == {}
-    connection.close()
 
 
 @pytest.mark.parametrize("code", ["draining", "busy"])
-def test_a_change_without_a_key_that_was_turned_away_is_sent_again(start: Start, path: str, code: str) -> None:
+def test_a_change_without_a_key_that_was_turned_away_is_sent_again(
+    start: Start, connect: Connect, path: str, code: str
+) -> None:
     start(say_once(code), answer)
-    connection = Connection(path)
+    connection = connect(path)
     assert connection.call("submit", {"type": "t"}) == {"type": "t"}
-    connection.close()
 
 
-def test_the_same_key_is_sent_again_and_named_when_time_is_over(start: Start, path: str) -> None:
+def test_the_same_key_is_sent_again_and_named_when_time_is_over(start: Start, connect: Connect, path: str) -> None:
     seen: list[dict[str, object]] = []
 
     def silent(peer: Peer) -> None:
@@ -278,7 +311,7 @@ def test_the_same_key_is_sent_again_and_named_when_time_is_over(start: Start, pa
         seen.append(peer.read()[2])
 
     start(taken, silent)
-    connection = Connection(path, timeout=0.2)
+    connection = connect(path, timeout=0.2)
     with pytest.raises(OutcomeUnknown, match="--key k7") as caught:
         connection.call("submit", {"type": "t", "key": "k7"})
     assert caught.value.facts["key"] == "k7"
@@ -286,41 +319,43 @@ def test_the_same_key_is_sent_again_and_named_when_time_is_over(start: Start, pa
     assert connection.fileno() == -1  # an answer that comes now is for nobody
 
 
-def test_a_read_without_an_answer_says_that_it_was_connected(start: Start, path: str) -> None:
+def test_a_read_without_an_answer_says_that_it_was_connected(start: Start, connect: Connect, path: str) -> None:
     start(lambda peer: (peer.read(), peer.read()))
     with pytest.raises(Unreachable, match=r"connected, no answer in 0\.1 s") as caught:
-        Connection(path, timeout=0.1).call("status", {})
+        connect(path, timeout=0.1).call("status", {})
     assert caught.value.exit == 69
 
 
-def test_a_refusal_that_stays_is_what_is_reported(start: Start, path: str) -> None:
+def test_a_refusal_that_stays_is_what_is_reported(start: Start, connect: Connect, path: str) -> None:
     start(say("busy", next="later"))
-    connection = Connection(path, timeout=0.1)
+    connection = connect(path, timeout=0.1)
     with pytest.raises(Busy, match="it is busy") as caught:
         connection.call("submit", {"key": "k"})
     assert caught.value.facts["next"] == "later"
 
 
-def test_without_a_daemon_the_deadline_ends_it(path: str) -> None:
+def test_without_a_daemon_the_deadline_ends_it(connect: Connect, path: str) -> None:
     with pytest.raises(Unreachable, match="no such file") as caught:
-        Connection(path, timeout=0.05).call("submit", {"key": "k"})
+        connect(path, timeout=0.05).call("submit", {"key": "k"})
     assert caught.value.facts["tried"] == [[path, "no such file"]]
 
 
-def test_a_daemon_that_accepts_nobody_is_not_waited_for_beyond_the_deadline(path: str) -> None:
+def test_a_daemon_that_accepts_nobody_is_not_waited_for_beyond_the_deadline(connect: Connect, path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as other:
         listener.bind(path)
         listener.listen(0)
         other.connect(path)  # the backlog is full now
         with pytest.raises(Unreachable, match="unavailable"):
-            Connection(path, timeout=0.05).call("status", {})
+            connect(path, timeout=0.05).call("status", {})
 
 
 # -- waiting calls -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("verb", "argument"), [("claim", "wait"), ("wait", "timeout")])
-def test_a_waiting_call_resumes_with_what_is_left(start: Start, path: str, verb: str, argument: str) -> None:
+def test_a_waiting_call_resumes_with_what_is_left(
+    start: Start, connect: Connect, path: str, verb: str, argument: str
+) -> None:
     seen: list[int] = []
 
     def note(peer: Peer) -> None:
@@ -330,29 +365,26 @@ def test_a_waiting_call_resumes_with_what_is_left(start: Start, path: str, verb:
             peer.send(number, 0, {})
 
     start(note, note, note)
-    connection = Connection(path)
+    connection = connect(path)
     connection.call(verb, {"key": "k"}, wait_ms=60_000)
     assert seen[0] == 60_000 >= seen[0] > seen[1] > seen[2] > 0
-    connection.close()
 
 
-def test_a_call_that_need_not_wait_says_so(start: Start, path: str) -> None:
+def test_a_call_that_need_not_wait_says_so(start: Start, connect: Connect, path: str) -> None:
     start(answer)
-    connection = Connection(path)
+    connection = connect(path)
     assert connection.call("claim", {}, wait_ms=0) == {"wait": 0}
-    connection.close()
 
 
-def test_the_wait_comes_on_top_of_the_timeout(start: Start, path: str) -> None:
+def test_the_wait_comes_on_top_of_the_timeout(start: Start, connect: Connect, path: str) -> None:
     def late(peer: Peer) -> None:
         number, *_ = peer.read()
         assert not select.select([peer.socket], [], [], 0.3)[0]  # longer than the timeout, shorter than the wait
         peer.send(number, 0, {})
 
     start(late)
-    connection = Connection(path, timeout=0.1)
+    connection = connect(path, timeout=0.1)
     assert connection.call("claim", {}, wait_ms=60_000) == {}
-    connection.close()
 
 
 def test_an_interrupted_call_hangs_up(start: Start, path: str) -> None:
@@ -384,7 +416,7 @@ def test_an_interrupted_call_hangs_up(start: Start, path: str) -> None:
 # -- descriptors ---------------------------------------------------------------------------------------
 
 
-def test_descriptors_arrive_with_their_frame_and_again_on_a_retry(start: Start, path: str) -> None:
+def test_descriptors_arrive_with_their_frame_and_again_on_a_retry(start: Start, connect: Connect, path: str) -> None:
     seen: list[int] = []
 
     def look(peer: Peer) -> int:
@@ -396,12 +428,11 @@ def test_descriptors_arrive_with_their_frame_and_again_on_a_retry(start: Start, 
 
     start(look, lambda peer: peer.send(look(peer), 0, {}))
     descriptor = identity.open_pidfd(os.getpid())
-    connection = Connection(path)
+    connection = connect(path)
     connection.call("claim", {"agent": "a", "watch": True, "key": "k", "pad": "x" * 500_000}, fds=[descriptor])
     assert seen == [os.getpid()] * 2
     os.fstat(descriptor)  # still the caller's
     os.close(descriptor)
-    connection.close()
 
 
 def test_descriptors_of_pipelined_requests_keep_their_order(start: Start, path: str) -> None:
@@ -556,25 +587,24 @@ def test_replies_are_taken_while_a_long_request_leaves(start: Start, path: str) 
         b"\xff\xff\xff\xff",
     ],
 )
-def test_another_programs_socket_is_told_apart(start: Start, path: str, garbage: bytes) -> None:
+def test_another_programs_socket_is_told_apart(start: Start, connect: Connect, path: str, garbage: bytes) -> None:
     def babble(peer: Peer) -> None:
         peer.read()
         peer.socket.sendall(garbage)
 
     start(babble)
     with pytest.raises(Unreachable, match="does not speak our protocol") as caught:
-        Connection(path).call("status", {})
+        connect(path).call("status", {})
     assert not caught.value.retryable
 
 
-def test_a_daemon_without_a_place_is_tried_again(start: Start, path: str) -> None:
+def test_a_daemon_without_a_place_is_tried_again(start: Start, connect: Connect, path: str) -> None:
     def full(peer: Peer) -> None:
         peer.send(0, "busy", {"message": "4096 connections", "retryable": True})
 
     start(full, full, answer)
-    connection = Connection(path)
+    connection = connect(path)
     assert connection.call("submit", {"type": "t"}) == {"type": "t"}  # without a key: nothing had happened
-    connection.close()
 
 
 def test_a_frame_that_is_too_large_ends_only_itself(start: Start, path: str) -> None:
@@ -593,14 +623,16 @@ def test_a_frame_that_is_too_large_ends_only_itself(start: Start, path: str) -> 
     connection.close()
 
 
-def test_the_daemon_of_another_user_is_not_believed(start: Start, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_daemon_of_another_user_is_not_believed(
+    start: Start, connect: Connect, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start(lambda peer: peer.socket.recv(1))
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
     monkeypatch.setattr("swarmctl.connection.places.os.access", lambda *_, **__: True)
     if os.getuid() == 0:  # root's daemon is believed by everybody: let it be nobody's
         monkeypatch.setattr("swarmctl.connection.places._CREDENTIALS", _Uid(65534))
     with pytest.raises(Unreachable, match="a socket that is not ours") as caught:
-        Connection(path).call("status", {})
+        connect(path).call("status", {})
     assert caught.value.exit == 69
 
 

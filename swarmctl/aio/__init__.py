@@ -28,8 +28,9 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 import trio
 
+from swarmctl.aio.alone import Alone
 from swarmctl.aio.answer import Answer
-from swarmctl.aio.claimed import GRACE, Claimed
+from swarmctl.aio.claimed import Claimed
 from swarmctl.aio.connection import Connection
 from swarmctl.aio.keeping import Keeper
 from swarmctl.aio.looping import Events, Rows, Work
@@ -38,11 +39,9 @@ from swarmctl.client import asking, several
 from swarmctl.client.ask import Ask, Reference, Reply, Seconds, Words, milliseconds
 from swarmctl.client.asker import Asker, keyed
 from swarmctl.client.pipeline import Handle
-from swarmctl.client.pool import Free, no_place
 from swarmctl.client.several import WORK_WAIT, Ids, IdsOrRefusals, Pages, Plan
 from swarmctl.client.verbs import Verb, Verbs
 from swarmctl.client.watching import Followed
-from swarmctl.connection import Refused
 from swarmctl.connection.exchange import CLAIMS, WAITS
 
 __all__ = ["Answer", "Claimed", "Client", "Events", "Handle", "Pipeline"]
@@ -60,13 +59,12 @@ class Client(Asker, Verbs):
 
     def _begin(self) -> None:
         self._shared = Connection(self._socket, self._timeout)
-        self._free = Free(lambda: Connection(self._socket, self._timeout, alone=True), reuse=self._reuse)
-        self._places = trio.Semaphore(self._size)
+        self._alone = Alone(self._shared, self._socket, self._timeout, self._size, self._patience, reuse=self._reuse)
         self.keeper = Keeper(self)
 
     def _abandon(self) -> None:
         self._shared.abandon()
-        self._free.abandon()
+        self._alone.abandon()
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,7 +75,7 @@ class Client(Asker, Verbs):
     def close(self) -> None:
         """Close the connections. Items in hand stay in hand, until this process ends or their leases do."""
         self._shared.close()
-        self._free.close()
+        self._alone.close()
 
     def claimed(self, fields: Mapping[str, Any], *, watched: bool) -> Claimed:
         """A claim as it stands in a reply, in hand."""
@@ -103,48 +101,8 @@ class Client(Asker, Verbs):
         wait_ms = milliseconds(wait)
         commands: Any = arguments.get("commands", ()) if verb == "batch" else ()
         if verb in WAITS or verb in CLAIMS or any(command[0] in CLAIMS for command in commands):
-            return await self._call_alone(verb, arguments, timeout, wait_ms, fds)
+            return await self._alone.call(verb, arguments, timeout=timeout, wait_ms=wait_ms, fds=fds)
         return await self._shared.call(verb, arguments, timeout=timeout, wait_ms=wait_ms, fds=fds)
-
-    @trio.lowlevel.enable_ki_protection
-    async def _call_alone(
-        self,
-        verb: str,
-        arguments: Mapping[str, object],
-        timeout: float | None,
-        wait_ms: int | None,
-        fds: Sequence[int],
-    ) -> Reply:
-        with trio.move_on_after(self._patience) as patience:
-            await self._places.acquire()
-        if patience.cancelled_caught:
-            raise no_place(self._size, self._patience)
-        connection = self._free.take()
-        try:
-            return await connection.call(verb, arguments, timeout=timeout, wait_ms=wait_ms, fds=fds)
-        except Refused:
-            raise
-        except BaseException:
-            await self._return_strays(connection)
-            raise
-        finally:
-            self._free.give_back(connection)
-            self._places.release()
-
-    async def _return_strays(self, connection: Connection) -> None:
-        """Give back what a call that was cancelled may have claimed, where hanging up was not enough."""
-        left, connection.interrupted = connection.interrupted, None
-        if left is None or not left.strays:
-            return
-        wait_ms = 0 if left.verb in WAITS else None
-        with trio.move_on_after(GRACE, shield=True):
-            try:
-                reply = await connection.call(left.verb, left.arguments, timeout=GRACE, wait_ms=wait_ms, fds=left.fds)
-                bodies = [body for code, body in reply["replies"] if code == 0] if left.verb == "batch" else [reply]
-                for item in [item for body in bodies for item in body.get("items", ())]:
-                    await self.release(item["id"], token=item.get("token"), note="its claim was cancelled")
-            except Refused:
-                pass  # there is none, or the daemon is away; then its lease decides
 
     def ask(self, ask: Ask[T]) -> Answer[T]:
         """Send one request and read its reply. The methods use it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
+from swarmctl.aio.alone import GRACE
 from swarmctl.client import asking
 from swarmctl.client.held import Held, last_line
 from swarmctl.connection import LeaseLost, Refused, mint_key
@@ -16,9 +17,6 @@ from swarmctl.connection import LeaseLost, Refused, mint_key
 if TYPE_CHECKING:
     from swarmctl.aio import Client
     from swarmctl.client.ask import Reply
-
-GRACE = 5.0
-"""Seconds that the end of an item may take after its task was cancelled."""
 
 
 class Claimed(Held[Coroutine[Any, Any, None]]):

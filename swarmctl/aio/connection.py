@@ -111,6 +111,13 @@ class Connection:
         """Close the descriptors: they are copies of a parent's."""
         self._hang_up()
 
+    def line(self) -> Line | None:
+        """The line to the daemon, opened now if there is none; None if that cannot be."""
+        try:
+            return self._open()
+        except (OSError, Refused):
+            return None
+
     @trio.lowlevel.enable_ki_protection
     async def call(
         self,
@@ -193,8 +200,8 @@ class Connection:
                 left = self._left(number)
                 if left <= 0:
                     exchange.expire(number, self._cause)
-                    if self._alone:
-                        self._hang_up()
+                    if self._callers == 1:
+                        self._hang_up()  # its answer would come to nobody
                 elif await self._turn(left):
                     pause = PAUSE_MIN
                 else:

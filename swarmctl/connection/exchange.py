@@ -64,9 +64,10 @@ class Pending:
     def strays(self) -> bool:
         """Whether there may be a claim of it that the daemon does not take back when nobody reads the reply.
 
-        That is so when an earlier connection carried it, and for what is made and claimed in one step.
+        That is so when an earlier connection carried it, for what is made and claimed in one step, and for what an
+        agent held before and claims again.
         """
-        return bool(self.claims) and (self.doubt or (self.sent and "claim_new" in self.claims))
+        return bool(self.claims) and (self.doubt or "claim_new" in self.claims or bool(self.arguments.get("resume")))
 
     def body(self, number: int) -> bytes:
         arguments = self.arguments
