@@ -27,6 +27,8 @@ from swarmshd import protocol
 
 Name = NewType("Name", str)
 """A name as :func:`swarmshd.protocol.is_name` allows it."""
+QueueName = NewType("QueueName", str)
+"""The name of a queue of users; those that begin with @ are the daemon's own, and can only be looked at."""
 Text = NewType("Text", str)
 """Text of any length; the rules know how long it may be."""
 Note = NewType("Note", str)
@@ -113,7 +115,7 @@ class Submit:
     type: Name
     description: Text
     priority: Priority | None = None
-    queue: Name = Name(protocol.DEFAULT_QUEUE)
+    queue: QueueName = QueueName(protocol.DEFAULT_QUEUE)
     team: Name | None = None
     payload: Bytes | None = None
     delay: Milliseconds | None = None
@@ -169,7 +171,7 @@ class ClaimNew:
     description: Text
     priority: Priority | None = None
     team: Name | None = None
-    queue: Name = Name(protocol.DEFAULT_QUEUE)
+    queue: QueueName = QueueName(protocol.DEFAULT_QUEUE)
     payload: Bytes | None = None
     group: Name | None = None
     ref: Name | None = None
@@ -250,9 +252,26 @@ class Hold:
 
 
 @frozen
+class Lock:
+    agent: Name
+    name: Name
+    wait: Milliseconds = Milliseconds(0)
+    lease: Milliseconds | None = None
+    watch: bool = False
+
+
+@frozen
+class Unlock:
+    name: Name
+    token: Note | None = None
+    agent: Name | None = None
+    force: bool = False
+
+
+@frozen
 class Kick:
     id: Reference | None = None
-    queue: Name | None = None
+    queue: QueueName | None = None
     group: Name | None = None
     count: Count = Count(1000)
 
@@ -268,7 +287,7 @@ class Cancel:
 class Edit:
     id: Reference
     priority: Priority | None = None
-    queue: Name | None = None
+    queue: QueueName | None = None
     delay: Milliseconds | None = None
 
 
@@ -400,7 +419,7 @@ class Register:
 
 @frozen
 class QueueSet:
-    queue: Name
+    queue: QueueName
     closed: bool | None = None
     limit: Count | None = None
     max_length: Count | None = None
@@ -412,7 +431,7 @@ class QueueSet:
 
 @frozen
 class Pause:
-    queue: Name | None = None
+    queue: QueueName | None = None
     all: bool = False
     reason: Note = Note("paused")
     hard: bool = False
@@ -420,7 +439,7 @@ class Pause:
 
 @frozen
 class Resume:
-    queue: Name | None = None
+    queue: QueueName | None = None
     all: bool = False
 
 
@@ -564,6 +583,8 @@ COMMANDS: dict[str, type] = {
     "edit": Edit,
     "register": Register,
     "hold": Hold,
+    "lock": Lock,
+    "unlock": Unlock,
     "queue_set": QueueSet,
     "pause": Pause,
     "resume": Resume,
@@ -580,7 +601,7 @@ COMMANDS: dict[str, type] = {
 READS = frozenset(verb for verb, access in protocol.VERBS.items() if access == protocol.READ)
 """Verbs that change nothing; they take no idempotency key."""
 
-WATCHING = frozenset(("claim", "claim_new", "register", "hold"))
+WATCHING = frozenset(("claim", "claim_new", "register", "hold", "lock"))
 """Verbs that may have a process watched, whose descriptor comes along."""
 
 
@@ -630,6 +651,13 @@ def _name(value: object, _: object) -> str:
     if type(value) is not str or not protocol.is_name(value):
         _wrong(f"a name (1 to {protocol.NAME_MAX} of A-Z a-z 0-9 . _ : / @ + -, not starting with -)", value)
     return value
+
+
+def _queue(value: object, _: object) -> str:
+    name = _name(value, None)
+    if name[0] == "@":
+        _wrong("a queue that does not begin with @ (those are the daemon's own)", value)
+    return name
 
 
 def _text(value: object, _: object) -> str:
@@ -726,8 +754,8 @@ def _queues(value: object, _: object) -> tuple[str, ...] | None:
     if value == "*":
         return None
     if type(value) is str:
-        return (_name(value, None),)
-    names = _tuple_of(_name)(value, None)
+        return (_queue(value, None),)
+    names = _tuple_of(_queue)(value, None)
     return names or _wrong("at least one queue", value)
 
 
@@ -736,6 +764,7 @@ def _strict(converter: Converter) -> Converter:
         (bool, _boolean),
         (str, _text),
         (Name, _name),
+        (QueueName, _queue),
         (Text, _text),
         (Note, _note),
         (Bytes, _bytes),
@@ -808,7 +837,7 @@ def _choose(verb: str, command: Any) -> None:
         if not 1 <= command.count <= CLAIM_MAX:
             _bad(verb, f"count: expected a number (1 to {CLAIM_MAX}), not {command.count}")
         _check_durations(verb, command)
-    elif verb == "claim_new":
+    elif verb in ("claim_new", "lock"):
         _check_durations(verb, command)
     elif verb == "watch":
         _check_watch(verb, command)
@@ -982,8 +1011,8 @@ def _line(line: object, uid: int, key: str | None) -> Request:
     if key is not None and verb not in READS and type(arguments) is dict and "key" not in arguments:
         arguments = {**arguments, "key": key}
     request = structure(verb, arguments, uid)
-    if request.verb == "claim" and request.command.wait:
-        _bad("batch", "a claim that waits cannot stand in a batch")
+    if request.verb in ("claim", "lock") and request.command.wait:
+        _bad("batch", f"a {request.verb} that waits cannot stand in a batch")
     return request
 
 

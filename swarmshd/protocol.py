@@ -57,6 +57,8 @@ VERBS = {
     "edit": WORK,
     "register": WORK,
     "hold": WORK,
+    "lock": WORK,
+    "unlock": WORK,
     "queue_set": ADMIN,
     "pause": ADMIN,
     "resume": ADMIN,

@@ -15,6 +15,7 @@ references = st.one_of(*[numbers] * 8, refs, numbers.map("work_{}".format))
 agents = st.sampled_from(["a", "b", "c", "d", "e"])
 queues = st.sampled_from(["default", "p", "p", "q", "o"])
 kinds = st.sampled_from(["t", "u"])
+locks = st.sampled_from(["one", "two", "l"])
 labels = st.lists(st.sampled_from(["l", "m"]), max_size=2)
 uids = st.sampled_from([1, 1, 1, 1, 1, 2])
 watches = st.sampled_from([(71, 1), (71, 1), (72, 2)])
@@ -80,6 +81,8 @@ CHANGES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "cancel": st.one_of(some(id=references, reason=words), some(group=st.sampled_from(["g", "h"]))),
     "edit": some(priority=st.sampled_from(PRIORITIES), queue=queues, delay=durations),
+    "lock": some(agent=agents, name=locks, lease=spans),
+    "unlock": some(name=locks, token=st.integers(0, 5), agent=agents, force=st.booleans()),
     "register": some(
         agent=agents, slots=st.integers(0, 2), labels=labels, heartbeat=durations, takeover=st.booleans()
     ),
@@ -99,6 +102,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "submit": {"type": "t", "description": "d"},
     "claim": {"agent": "a", "queue": "*"},
     "claim_new": {"agent": "a", "type": "t", "description": "d"},
+    "lock": {"agent": "a", "name": "l"},
+    "unlock": {"name": "l"},
     "register": {"agent": "a"},
     "queue_set": {"queue": "p"},
     "quiet": {"agent": "a"},
@@ -122,7 +127,8 @@ def wishes(draw: Callable[[Any], Any], verbs: tuple[str, ...]) -> tuple[str, dic
 
 
 SELECTIONS = some(
-    state=st.lists(st.sampled_from(STATES), max_size=2, unique=True), queue=st.lists(queues, max_size=2),
+    state=st.lists(st.sampled_from(STATES), max_size=2, unique=True),
+    queue=st.lists(st.one_of(queues, queues, st.just("@lock")), max_size=2),
     type=st.lists(kinds, max_size=1), team=st.lists(st.just("x"), max_size=1), agent=agents,
     group=st.sampled_from(["g", "h"]), all=st.booleans(),
 )  # fmt: skip

@@ -296,12 +296,13 @@ def check(house: House) -> None:
     _check_claims(tables, items)
     _check_options(tables, items)
     ready = house.queue.ready
+    work = [i for i in items if not i.is_lock]
     for kind, bucket in ready.buckets.items():
-        mine = [i for i in items if (i.queue.name, i.type, i.team, i.require) == kind and i.state not in ENDED]
+        mine = [i for i in work if (i.queue.name, i.type, i.team, i.require) == kind and i.state not in ENDED]
         assert bucket.counts == {state: sum(i.state == state for i in mine) for state in bucket.counts}
-    assert {(i.queue.name, i.type, i.team, i.require) for i in items if i.state not in ENDED} <= set(ready.buckets)
+    assert {(i.queue.name, i.type, i.team, i.require) for i in work if i.state not in ENDED} <= set(ready.buckets)
     for wanted in list(ready.shapes):
-        first = min((i for i in items if takes(wanted, i)), key=rank, default=None)
+        first = min((i for i in work if takes(wanted, i)), key=rank, default=None)
         assert ready.first(ready.shape(wanted)) is first, wanted
     instants = [instant(i) for i in items if i.state in (SCHEDULED, CLAIMED)]
     assert house.queue.deadlines.next() == min(instants, default=None)
@@ -335,6 +336,11 @@ def _check_sets(tables: Tables, items: list[Item]) -> None:
 
 
 def _check_claims(tables: Tables, items: list[Item]) -> None:
+    locks = [i for i in items if i.is_lock]
+    assert tables.locks == {i.type: i for i in locks if i.state not in ENDED}
+    assert {i.state for i in tables.locks.values()} <= {READY, CLAIMED}, "a lock is held or free"
+    for agent in tables.agents.values():
+        assert agent.locks == sum(i.is_lock for i in agent.holds.values())
     held = [i for i in items if i.claim is not None]
     assert [i.id for i in held] == [i.id for i in items if i.state == CLAIMED]
     assert sorted(n for agent in tables.agents.values() for n in agent.holds) == [i.id for i in held], "one holder"

@@ -19,6 +19,7 @@ from tests.wire import Refused, Wire, framed
 
 KINDS: dict[Any, str] = {
     commands.Name: "name",
+    commands.QueueName: "name",
     commands.Text: "text",
     commands.Note: "note",
     commands.Bytes: "bytes",

@@ -39,6 +39,7 @@ from tests.asking import (
     agents,
     durations,
     keys,
+    locks,
     numbers,
     references,
     uids,
@@ -72,7 +73,19 @@ LIMITS: dict[str, Any] = {
     "batch_size": 3,
     "waiters_max": 4,
 }
-VOLATILE = ("claim", "claim_new", "register", "quiet", "wake", "queue_set", "heartbeat", "progress", "hold", "fail")
+VOLATILE = (
+    "claim",
+    "claim_new",
+    "lock",
+    "register",
+    "quiet",
+    "wake",
+    "queue_set",
+    "heartbeat",
+    "progress",
+    "hold",
+    "fail",
+)
 """Verbs whose replies tell of the state as it is now, also when they are repeated."""
 
 
@@ -81,7 +94,7 @@ def selected(item: Item, wanted: dict[str, Any]) -> bool:
     who = item.claim.agent.name if item.claim is not None else item.note("ended_by")
     return (
         (item.state in wanted["state"] if wanted.get("state") else wanted.get("all", False) or item.state not in ENDED)
-        and (not wanted.get("queue") or item.queue.name in wanted["queue"])
+        and (item.queue.name in wanted["queue"] if wanted.get("queue") else not item.is_lock)
         and (not wanted.get("type") or item.type in wanted["type"])
         and (not wanted.get("team") or item.team in wanted["team"])
         and ("agent" not in wanted or who == wanted["agent"])
@@ -317,6 +330,15 @@ class Anything(RuleBasedStateMachine):
     def wait_for_work(self, agent: str, queue: str, wait: int) -> None:
         self.park("claim", agent=agent, queue=queue, wait=wait)
 
+    @rule(agent=agents, name=locks, wait=durations, watch=st.one_of(st.none(), watches), admin=st.booleans())
+    def lock(self, agent: str, name: str, wait: int, watch: Any, admin: bool) -> None:
+        """Take a lock, or wait for it; an admin takes it away first."""
+        if admin:
+            self.ask("unlock", name=name, force=True, admin=True)
+        self.park("lock", agent=agent, name=name, wait=wait)
+        if watch is not None:
+            self.ask("lock", agent=agent, name=name, watch=watch)
+
     @rule(ids=st.lists(numbers, min_size=1, max_size=3), any_=st.booleans(), wait=durations)
     def wait_for_items(self, ids: list[int], any_: bool, wait: int) -> None:
         self.park("wait", ids=[self.meant(n, CLAIMED) for n in ids], any=any_, timeout=wait)
@@ -427,8 +449,8 @@ class Anything(RuleBasedStateMachine):
     def turn(self) -> None:
         self.house.turn()
         for waiter, reply in self.house.served:
-            if waiter.request.verb == "claim" and not isinstance(reply, Refusal):
-                self.tokens = [*self.tokens[-5:], reply["items"][0]["token"]]
+            if waiter.request.verb in ("claim", "lock") and not isinstance(reply, Refusal):
+                self.tokens = [*self.tokens[-5:], reply.get("items", [reply])[0]["token"]]
         self.house.served.clear()
 
     @invariant()

@@ -42,7 +42,7 @@ from swarmshd.workqueue.queue import Watch, WorkQueue
 from swarmshd.workqueue.rows import rows_size
 from swarmshd.workqueue.waiting import Waiter
 
-CLAIMS = frozenset(("claim", "claim_new"))
+CLAIMS = frozenset(("claim", "claim_new", "lock"))
 LARGE = READS | CLAIMS
 """Verbs whose replies may be long."""
 
@@ -243,9 +243,10 @@ class Engine:
         its agent held before.
         """
         key = request.key
-        if request.command.resume if request.verb == "claim" else key is not None:
+        if key is not None if request.verb == "claim_new" else getattr(request.command, "resume", False):
             return ()
-        delivery = Delivery([(item["id"], item["fence"]) for item in result["items"]], key, request.minted)
+        claims = [(item["id"], item["fence"]) for item in result.get("items", (result,))]
+        delivery = Delivery(claims, key, request.minted)
         if key is not None:
             self._latest[key] = delivery
         return (delivery,)
@@ -336,6 +337,7 @@ class Engine:
         queue = self.queue
         if not len(queue.waiters):
             queue.ready.woken.clear()
+            queue.freed.clear()
             queue.tables.settled.clear()
             return
         for waiter, happened, result in queue.serve_waiting():

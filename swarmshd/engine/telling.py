@@ -8,6 +8,7 @@ from swarmshd.commands import Refusal, Request
 from swarmshd.engine.client import Client
 from swarmshd.journal import Sizes, fold_threshold
 from swarmshd.protocol import VERSION
+from swarmshd.workqueue.records import LOCKS
 
 if TYPE_CHECKING:
     from swarmshd.engine.engine import Engine
@@ -67,6 +68,8 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
     tables = queue.tables
     states: dict[str, int] = {}
     for each in tables.queues.values():
+        if each.name == LOCKS:
+            continue
         for state, items in each.items.items():
             states[state] = states.get(state, 0) + len(items)
     sizes = engine.journal.sizes()
@@ -81,7 +84,7 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
         "now": queue.desk.now,
         "state": "draining" if engine.draining else "running",
         "states": states,
-        "queues": len(tables.queues),
+        "queues": len(tables.queues) - (LOCKS in tables.queues),
         "agents": len(tables.agents),
         "waiters": len(queue.waiters) + len(engine.following),
         "following": {
@@ -90,6 +93,7 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
             "oldest_position": engine.following.ring.first,
         },
         "held": states.get("claimed", 0),
+        "locks": len(tables.queues[LOCKS].items["claimed"]) if LOCKS in tables.queues else 0,
         "items_bytes": tables.bytes,
         "journal": {
             "segments": sizes.segments,

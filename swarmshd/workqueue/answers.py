@@ -13,12 +13,14 @@ from swarmshd.commands import (
     Evict,
     Heartbeat,
     Kick,
+    Lock,
     Pause,
     QueueSet,
     Refusal,
     Resume,
     Submit,
     SubmitAll,
+    Unlock,
 )
 from swarmshd.workqueue import looking
 from swarmshd.workqueue.desk import Desk, find, holder, max_attempts
@@ -64,6 +66,27 @@ def claimed(desk: Desk, _: Claim | ClaimNew, facts: Any) -> dict[str, Any]:
     if not items:
         raise Refusal("lease_lost", "what this request once claimed is not held under it any more; claim again")
     return {"items": items}
+
+
+def locked(desk: Desk, command: Lock, facts: Any) -> dict[str, Any]:
+    """Of ``lock``; told again, only if it is still held under the same fence."""
+    item = desk.tables.locks.get(command.name)
+    claim = None if item is None else item.claim
+    if item is None or claim is None or [item.id, claim.fence] != list(facts[0]):
+        raise Refusal("lease_lost", f"lock {command.name} is not held under this request any more; lock it again")
+    return {
+        "id": item.id,
+        "name": command.name,
+        "fence": claim.fence,
+        "token": claim.token,
+        "expires_at": claim.deadline,
+        "lease": claim.lease,
+    }
+
+
+def unlocked(_: Desk, command: Unlock, facts: Any) -> dict[str, Any]:
+    """Of ``unlock``."""
+    return {"id": facts["id"], "name": command.name}
 
 
 def beaten(desk: Desk, command: Heartbeat, _: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from swarmshd.workqueue.records import (
     CANCELLED,
     CLAIMED,
     DONE,
+    LOCKS,
     READY,
     REASON_KEPT,
     SCHEDULED,
@@ -98,6 +99,8 @@ def _item_submitted(t: "Tables", event: e.ItemSubmitted) -> None:
     t.order.append(number)
     t.open[number] = item
     queue.items[item.state][number] = item
+    if queue_name == LOCKS:
+        t.locks[item.type] = item
     t.bytes += item.size()
     if t.listener is not None:
         t.listener.item_moved(item, None)
@@ -117,6 +120,8 @@ def _items_forgotten(t: "Tables", event: e.ItemsForgotten) -> None:
         t.ended_bytes -= size
         if t.ended[0] == number:
             t.ended.popleft()
+        elif t.ended[-1] == number:
+            t.ended.pop()
         else:
             t.ended.remove(number)
         name = item.option("group")
@@ -149,6 +154,7 @@ def _item_claimed(t: "Tables", event: e.ItemClaimed) -> None:
     watch = watch_key(watched)
     item.claim = Claim(agent, t.uid or 0, fence, secret, t.time, expires_at, lease, runtime_until, watch)
     agent.holds[number] = item
+    agent.locks += item.is_lock
     if watch is not None:
         t.watched.setdefault(watch, {})[number] = None
     if fence >= t.next_fence:
@@ -242,11 +248,11 @@ def _unblock(t: "Tables", item: Item) -> None:
 def _item_returned(t: "Tables", event: e.ItemReturned) -> None:
     item = t.items[event.id]
     _count(item, event.cause)
-    if event.cause in (e.FAILED, e.CRASHED):
+    if event.cause in (e.FAILED, e.CRASHED) and not item.is_lock:
         _failed(t, item, event)
     if event.cause != e.UNDELIVERED:
         _attempt_ended(t, item, event)
-    if event.cause in (e.RELEASED, e.FAILED) and item.claim is not None and t.uid is not None:
+    if event.cause in (e.RELEASED, e.FAILED, e.UNLOCKED) and item.claim is not None and t.uid is not None:
         _heard(t, item.claim.agent)
     t.end_claim(item)
     item.due_at = event.due_at

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from swarmshd import events as e
-from swarmshd.commands import Claim, ClaimNew, Refusal, Submit
-from swarmshd.workqueue.desk import Desk, agent_for, find, lease_of, room_for_agent, stall_after
+from swarmshd.commands import Claim, ClaimNew, Lock, Refusal, Submit
+from swarmshd.workqueue.desk import Desk, agent_for, find, lease_of, queues_of_work, room_for_agent, stall_after
 from swarmshd.workqueue.ready import Filter, Shape
 from swarmshd.workqueue.records import READY, Agent, Item, Queue
 from swarmshd.workqueue.submitting import submit
@@ -32,7 +32,7 @@ def claim(desk: Desk, command: Claim) -> Iterator[e.Event]:
     refuses before its first event or not at all.
     """
     agent = agent_for(desk, command.agent)
-    _check_watch(desk, command)
+    check_watch(desk, command)
     if command.resume and agent is not None:
         held = _held_before(desk, command, agent)
         for item in held:
@@ -67,7 +67,7 @@ def _held_before(desk: Desk, command: Claim, agent: Agent) -> list[Item]:
     wanted = None if command.id is None else find(desk, command.id)
     for item in agent.holds.values():
         claim = item.claim
-        if claim is None or claim.deadline <= desk.now or (wanted is not None and item is not wanted):
+        if claim is None or item.is_lock or claim.deadline <= desk.now or (wanted is not None and item is not wanted):
             continue
         size += item.size()
         if len(found) == command.count or (found and size > CLAIM_BYTES):
@@ -76,7 +76,8 @@ def _held_before(desk: Desk, command: Claim, agent: Agent) -> list[Item]:
     return found
 
 
-def _check_watch(desk: Desk, command: Claim | ClaimNew) -> None:
+def check_watch(desk: Desk, command: Claim | ClaimNew | Lock) -> None:
+    """Refuse what wants a process watched and brought none."""
     if command.watch and desk.watch is None:
         raise Refusal("bad_request", "claim: watch is set, but no process descriptor came along")
 
@@ -90,7 +91,8 @@ def may_claim(desk: Desk, agent: Agent | None) -> None:
             raise Refusal("capacity", f"agent {agent.name} is quiet; `swarmctl wake {agent.name}` lets it claim again")
         if agent.full:
             most = "its slots" if agent.slots else "the most that one agent may hold"
-            raise Refusal("capacity", f"agent {agent.name} holds {len(agent.holds)} items, {most}; finish one first")
+            held = len(agent.holds) - agent.locks
+            raise Refusal("capacity", f"agent {agent.name} holds {held} items, {most}; finish one first")
     if desk.tables.paused is not None:
         raise Refusal("empty", f"everything is paused: {desk.tables.paused}", paused=desk.tables.paused)
 
@@ -106,7 +108,7 @@ def nothing(desk: Desk, command: Claim, shape: Shape) -> Refusal:
     facts: dict[str, object] = {}
     text = f"nothing to claim in {where}"
     if command.wait == 0 and wanted is not None and len(desk.tables.queues) <= 100:
-        elsewhere = {q.name: len(q.items[READY]) for q in desk.tables.queues.values() if q.items[READY]}
+        elsewhere = {queue.name: len(queue.items[READY]) for queue in queues_of_work(desk) if queue.items[READY]}
         matching = sum(elsewhere.pop(name, 0) for name in wanted)
         if elsewhere:
             facts["elsewhere"] = elsewhere
@@ -146,7 +148,7 @@ def _watch(desk: Desk, watch: bool, agent: Agent | None) -> tuple[int, int] | No
     return None if agent is None else agent.watch
 
 
-def take(desk: Desk, command: Claim | ClaimNew, item: Item, agent: Agent | None) -> e.ItemClaimed:
+def take(desk: Desk, command: Claim | ClaimNew | Lock, item: Item, agent: Agent | None) -> e.ItemClaimed:
     """The event by which the agent holds the item from now on."""
     watch = _watch(desk, command.watch, agent)
     lease = lease_of(desk, item, command.lease)
@@ -184,7 +186,7 @@ def take_again(desk: Desk, command: Claim, item: Item) -> e.ItemClaimed:
 def claim_new(desk: Desk, command: ClaimNew) -> Iterator[e.Event]:
     """Put an item in and hold it, in one step."""
     agent = agent_for(desk, command.agent)
-    _check_watch(desk, command)
+    check_watch(desk, command)
     may_claim(desk, agent)
     wish = Submit(
         command.type,

@@ -13,7 +13,7 @@ from swarmshd.commands import Actor, Refusal
 from swarmshd.workqueue.mint import Mint
 from swarmshd.workqueue.policy import Policy
 from swarmshd.workqueue.ready import ReadyIndex
-from swarmshd.workqueue.records import CANCELLED, DONE, Agent, Claim, Item, Queue
+from swarmshd.workqueue.records import CANCELLED, DONE, LOCKS, Agent, Claim, Item, Queue
 from swarmshd.workqueue.tables import Tables
 from swarmshd.workqueue.waiting import Waiters
 
@@ -43,7 +43,20 @@ class Desk:
 
 
 def find(desk: Desk, reference: object) -> Item:
-    """The item of an id, a ref, or ``work_ID``.
+    """The item of an id, a ref, or ``work_ID``, for whatever is done with work.
+
+    Raises:
+        Refusal: ``not_found``; ``bad_state`` for a named lock.
+    """
+    item = find_any(desk, reference)
+    if item.is_lock:
+        text = f"item {item.id} is the lock {item.type}: lock, unlock, heartbeat and hold are for it"
+        raise Refusal("bad_state", text, state=item.state)
+    return item
+
+
+def find_any(desk: Desk, reference: object) -> Item:
+    """The item, be it work or a named lock.
 
     Raises:
         Refusal: ``not_found``.
@@ -110,14 +123,23 @@ def parse_token(token: str) -> tuple[int, bytes]:
 
 
 def holder(desk: Desk, command: Any) -> tuple[Item, Claim]:
-    """The claimed item that the command's sender holds.
+    """The claimed item that the command's sender holds, and which is work.
+
+    Raises:
+        Refusal: ``not_found``, and as :func:`holds`.
+    """
+    item = find(desk, command.id)
+    return item, holds(desk, item, command)
+
+
+def holds(desk: Desk, item: Item, command: Any) -> Claim:
+    """The claim under which the command's sender holds the item.
 
     The token is proof enough. Without one it must be the same agent under the same uid.
 
     Raises:
-        Refusal: ``not_found``, ``lease_lost``, ``not_holder``, ``cancelled``, ``bad_state``, ``denied``.
+        Refusal: ``lease_lost``, ``not_holder``, ``cancelled``, ``bad_state``, ``denied``.
     """
-    item = find(desk, command.id)
     claim = item.claim
     if command.token is not None:
         token = parse_token(command.token)
@@ -132,7 +154,7 @@ def holder(desk: Desk, command: Any) -> tuple[Item, Claim]:
     assert claim is not None
     if claim.deadline <= desk.now:
         raise Refusal("lease_lost", f"item {item.id}: the lease has ended; claim it again", since=claim.deadline)
-    return item, claim
+    return claim
 
 
 def _stale(item: Item, token: tuple[int, bytes]) -> Refusal:
@@ -230,6 +252,11 @@ def due_among(desk: Desk, numbers: Sequence[int]) -> list[e.Event]:
         return []
     due = [number for number in numbers if (desk.tables.items[number].due_at or desk.now + 1) <= desk.now]
     return [e.ItemsDue(due)] if due else []
+
+
+def queues_of_work(desk: Desk) -> list[Queue]:
+    """All queues but those that are the daemon's own."""
+    return [queue for queue in desk.tables.queues.values() if queue.name != LOCKS]
 
 
 def is_ended(item: Item) -> bool:

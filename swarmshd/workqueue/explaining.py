@@ -14,7 +14,7 @@ from typing import Any
 from swarmshd.commands import Claim, Explain, Refusal, one_line
 from swarmshd.protocol import PRIORITIES
 from swarmshd.workqueue.claiming import filter_of, may_claim, this_one
-from swarmshd.workqueue.desk import Desk, agent_for, find, max_attempts, queue_setting
+from swarmshd.workqueue.desk import Desk, agent_for, find_any, max_attempts, queue_setting, queues_of_work
 from swarmshd.workqueue.looking import LOOK_MAX, agent_state, blocked_reason
 from swarmshd.workqueue.ready import Bucket, rank
 from swarmshd.workqueue.records import BLOCKED, BURIED, CLAIMED, DONE, OPEN, READY, SCHEDULED, Agent, Item, Queue
@@ -58,7 +58,7 @@ Reason = dict[str, Any]
 def explain(desk: Desk, command: Explain) -> dict[str, Any]:
     """The reasons for an item, for an agent, or for a queue; for an item also as one agent sees it."""
     if command.id is not None:
-        item = find(desk, command.id)
+        item = find_any(desk, command.id)
         about: dict[str, Any] = {"id": item.id, "state": item.state}
         if command.agent is not None:
             about["agent"] = command.agent
@@ -102,7 +102,9 @@ def _many(count: int, what: str) -> str:
 
 
 def _of_item(desk: Desk, item: Item, name: str | None) -> Iterator[Reason]:
-    if item.state == READY:
+    if item.is_lock and item.state == READY:
+        yield _reason("refused", f"it is the lock {item.type}, and free", refused="bad_state")
+    elif item.state == READY:
         yield from _of_ready(desk, item, name)
     elif item.state == CLAIMED:
         yield from _of_held(desk, item)
@@ -277,8 +279,8 @@ def _of_place(agent: Agent) -> Iterator[Reason]:
         text = f"agent {agent.name} is quiet: it gets no new items"
         yield _reason("quiet", text, f"wake {agent.name}", agent=agent.name)
     if agent.full:
-        text = f"agent {agent.name} holds {_many(len(agent.holds), 'item')}, as many as it may"
-        ids = list(islice(agent.holds, NAMED_MAX))
+        text = f"agent {agent.name} holds {_many(len(agent.holds) - agent.locks, 'item')}, as many as it may"
+        ids = list(islice((item.id for item in agent.holds.values() if not item.is_lock), NAMED_MAX))
         yield _reason("full", text, f"list --agent {agent.name}", agent=agent.name, slots=agent.slots, ids=ids)
 
 
@@ -394,7 +396,7 @@ def _scope(desk: Desk, name: str | None) -> list[Queue]:
     """The queue of that name, or all."""
     queues = desk.tables.queues
     if name is None:
-        return list(queues.values())
+        return queues_of_work(desk)
     if name not in queues:
         raise Refusal("not_found", f"there is no queue {name}")
     return [queues[name]]

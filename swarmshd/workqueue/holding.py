@@ -10,7 +10,9 @@ from swarmshd.workqueue.desk import (
     check_size,
     due_among,
     find,
+    find_any,
     holder,
+    holds,
     max_attempts,
     own_or_admin,
     parse_token,
@@ -56,7 +58,8 @@ def _sort_out(desk: Desk, command: Heartbeat) -> tuple[list[Item], dict[Referenc
     lost: dict[Reference, str] = {}
     for number in numbers:
         try:
-            item, _ = holder(desk, Release(number, token=command.token, agent=command.agent))
+            item = find_any(desk, number)
+            holds(desk, item, command)
             kept.append(item)
         except Refusal as refusal:
             lost[number] = refusal.code
@@ -86,7 +89,8 @@ _PROGRESS = ("percent", "status", "message", "checkpoint")
 
 def hold(desk: Desk, command: Hold) -> list[e.Event]:
     """From now on the claim stands and falls with the process whose descriptor came along."""
-    item, claim = holder(desk, command)
+    item = find_any(desk, command.id)
+    claim = holds(desk, item, command)
     if desk.watch is None:
         raise Refusal("bad_request", "hold: no process descriptor came with the request")
     return [e.ItemHeld(item.id, desk.now + max(stall_after(desk, item), claim.lease), desk.watch)]
@@ -187,9 +191,13 @@ def lost(desk: Desk, item: Item, cause: int, reason: str) -> e.Event:
     """The claim ended without a word of its holder.
 
     A crash or a lost lease is counted, and past the crash cap the item is buried: it may be what kills its
-    holders. An outage, a restart or an eviction is not the item's doing.
+    holders. An outage, a restart or an eviction is not the item's doing. A lock is free again whatever its holder did.
     """
-    if cause == e.CRASHED and item.crashes + 1 >= desk.setting(item, "crash_cap", desk.policy.crash_cap):
+    if (
+        cause == e.CRASHED
+        and not item.is_lock
+        and item.crashes + 1 >= desk.setting(item, "crash_cap", desk.policy.crash_cap)
+    ):
         return e.ItemBuried(item.id, e.CRASHED, f"{item.crashes + 1} crashes, the last: {reason}")
     return e.ItemReturned(item.id, cause, None, reason)
 

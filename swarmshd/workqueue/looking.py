@@ -24,7 +24,7 @@ from swarmshd.commands import (
     Watch,
 )
 from swarmshd.protocol import PRIORITIES
-from swarmshd.workqueue.desk import Desk, find, lease_of, max_attempts
+from swarmshd.workqueue.desk import Desk, find, find_any, lease_of, max_attempts, queues_of_work
 from swarmshd.workqueue.ready import Bucket
 from swarmshd.workqueue.records import (
     BLOCKED,
@@ -33,6 +33,7 @@ from swarmshd.workqueue.records import (
     CLAIMED,
     DONE,
     ENDED,
+    LOCKS,
     OPEN,
     READY,
     SETTLED,
@@ -134,6 +135,8 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
         fields["ready_at"] = item.since
     elif item.state in ENDED:
         fields["ended_at"] = item.note("ended_at") or item.since
+    if item.is_lock:
+        fields["waiting"] = desk.waiters.count_for(item.type)
     if claim is not None:
         fields |= {
             "agent": claim.agent.name,
@@ -177,7 +180,7 @@ def _noted(item: Item) -> dict[str, Any]:
 
 def show(desk: Desk, command: Show) -> dict[str, Any]:
     """One item."""
-    return item_view(desk, find(desk, command.id))
+    return item_view(desk, find_any(desk, command.id))
 
 
 def get(desk: Desk, command: Get) -> dict[str, Any]:
@@ -203,9 +206,7 @@ def _known_set(desk: Desk, wanted: Filter) -> list[Item] | None:
             sets = [group.open] if states <= OPEN else [group.open, group.ended]
     else:
         queues = [tables.queues[name] for name in set(wanted.queue) if name in tables.queues]
-        sets = [
-            queue.items[state] for queue in (queues if wanted.queue else tables.queues.values()) for state in states
-        ]
+        sets = [queue.items[state] for queue in (queues if wanted.queue else queues_of_work(desk)) for state in states]
     if sum(map(len, sets)) > LOOK_MAX:
         return None
     return sorted((item for found in sets for item in found.values()), key=_id)
@@ -218,7 +219,7 @@ def _id(item: Item) -> int:
 def _matches(item: Item, wanted: Filter) -> bool:
     return (
         (item.state in wanted.state if wanted.state else wanted.all or item.state not in ENDED)
-        and (not wanted.queue or item.queue.name in wanted.queue)
+        and (item.queue.name in wanted.queue if wanted.queue else not item.is_lock)
         and (not wanted.type or item.type in wanted.type)
         and (not wanted.team or item.team in wanted.team)
         and (wanted.agent is None or _agent_of(item) == wanted.agent)
@@ -263,7 +264,9 @@ def _walk(desk: Desk, command: List) -> tuple[list[Item], int, bool]:
 def count(desk: Desk, command: CountItems) -> dict[str, Any]:
     """How many, from the sizes of the sets that are kept where the filter allows it."""
     states = set(command.state or (OPEN | ENDED if command.all else OPEN))
-    if command.agent is None and command.group is None and command.by in (None, "state", "queue"):
+    if LOCKS in command.queue:
+        by = _count_each(desk, command, states)
+    elif command.agent is None and command.group is None and command.by in (None, "state", "queue"):
         if not command.type and not command.team:
             by = _count_queues(desk, command, states)
         else:
@@ -281,10 +284,11 @@ def _count_queues(desk: Desk, command: CountItems, states: set[str]) -> Counter[
     """By state or queue: the queues know."""
     queues = desk.tables.queues
     by: Counter[str] = Counter()
-    for name in set(command.queue or queues):
-        if name in queues:
-            for state in states:
-                by[name if command.by == "queue" else state] += len(queues[name].items[state])
+    for queue in (
+        [queues[name] for name in set(command.queue) if name in queues] if command.queue else queues_of_work(desk)
+    ):
+        for state in states:
+            by[queue.name if command.by == "queue" else state] += len(queue.items[state])
     return by
 
 
@@ -339,7 +343,7 @@ def _value_of(item: Item | Bucket, state: str, by: str | None) -> str:
 def held(desk: Desk, command: Held) -> dict[str, Any]:
     """What the agent holds; with the tokens, if it is the asker's own."""
     agent = desk.tables.agents.get(command.agent)
-    items = [] if agent is None else [item for item in agent.holds.values() if item.claim is not None]
+    items = [] if agent is None else [item for item in agent.holds.values() if not item.is_lock]
     views = [
         claimed_view(desk, item, with_token=item.claim is not None and item.claim.uid == desk.actor.uid)
         for item in islice(items, LOOK_MAX)
@@ -372,12 +376,23 @@ def agent_view(desk: Desk, agent: Agent, *, counted: bool = False) -> dict[str, 
             "labels": list(agent.labels) or None,
             "heartbeat": agent.heartbeat,
             "state": agent_state(desk, agent),
-            **({"held": len(agent.holds)} if counted else {"holds": list(agent.holds)}),
+            **_holding(agent, counted=counted),
             "watching": None if agent.watch is None else agent.watch[0],
             "seen_at": agent.seen,
             "registered": agent.registered,
         }
     )
+
+
+def _holding(agent: Agent, *, counted: bool) -> dict[str, Any]:
+    """What the agent holds: work, or how much of it, and locks."""
+    if counted:
+        return {"held": len(agent.holds) - agent.locks}
+    held = agent.holds.values()
+    return {
+        "holds": [item.id for item in held if not item.is_lock],
+        "locks": [item.type for item in held if item.is_lock] if agent.locks else None,
+    }
 
 
 def agents(desk: Desk, command: Agents) -> dict[str, Any]:
@@ -404,7 +419,7 @@ def queue_view(queue: Queue) -> dict[str, Any]:
 def queues(desk: Desk, command: Queues) -> dict[str, Any]:
     """All queues, or one."""
     if command.queue is None:
-        return {"queues": [queue_view(queue) for queue in desk.tables.queues.values()]}
+        return {"queues": [queue_view(queue) for queue in queues_of_work(desk)]}
     queue = desk.tables.queues.get(command.queue)
     if queue is None:
         raise Refusal("not_found", f"there is no queue {command.queue}")

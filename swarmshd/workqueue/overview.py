@@ -10,7 +10,7 @@ from heapq import nlargest, nsmallest
 from typing import Any
 
 from swarmshd.commands import Dashboard
-from swarmshd.workqueue.desk import Desk
+from swarmshd.workqueue.desk import Desk, queues_of_work
 from swarmshd.workqueue.looking import agent_state, agent_view, present, queue_view
 from swarmshd.workqueue.records import (
     BLOCKED,
@@ -38,13 +38,14 @@ _NEVER = 1 << 62
 def dashboard(desk: Desk, command: Dashboard) -> dict[str, Any]:
     """The queue's part of ``dashboard``."""
     tables = desk.tables
-    queues = nsmallest(command.queues, tables.queues.values(), key=_queue_rank)
+    all_queues = queues_of_work(desk)
+    queues = nsmallest(command.queues, all_queues, key=_queue_rank)
     agents = nsmallest(command.agents, tables.agents.values(), key=lambda agent: _agent_rank(desk, agent))
     failures = list(tables.failures)[: -command.failures - 1 : -1]
     states = Counter(agent_state(desk, agent) for agent in tables.agents.values())
     return {
         "queues": [_queue_row(queue) for queue in queues],
-        "queues_total": len(tables.queues),
+        "queues_total": len(all_queues),
         "agents": [_agent_row(desk, agent) for agent in agents],
         "agents_total": len(tables.agents),
         "agent_states": {state: states[state] for state in _STATES if state in states},
@@ -95,8 +96,9 @@ def _agent_rank(desk: Desk, agent: Agent) -> tuple[int, int, int, str]:
 
 def _agent_row(desk: Desk, agent: Agent) -> dict[str, Any]:
     row = agent_view(desk, agent, counted=True)
-    if agent.holds:
-        item = next(iter(agent.holds.values()))  # held longest: they stand in the order in which they were claimed
+    # Held longest: they stand in the order in which they were claimed.
+    item = next((item for item in agent.holds.values() if not item.is_lock), None)
+    if item is not None:
         claim = item.claim
         assert claim is not None
         row["oldest"] = present(

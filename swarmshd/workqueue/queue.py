@@ -18,6 +18,7 @@ from swarmshd.commands import (
     Evict,
     Heartbeat,
     Import,
+    Lock,
     Progress,
     Refusal,
     Register,
@@ -31,6 +32,7 @@ from swarmshd.workqueue import (
     governing,
     holding,
     importing,
+    locking,
     looking,
     mending,
     overview,
@@ -65,6 +67,8 @@ CHANGES: dict[str, tuple[Rule, Answer]] = {
     "batch": (submitting.submit_all, answers.all_submitted),
     "claim": (claiming.claim, answers.claimed),
     "claim_new": (claiming.claim_new, answers.claimed),
+    "lock": (locking.lock, answers.locked),
+    "unlock": (locking.unlock, answers.unlocked),
     "heartbeat": (holding.heartbeat, answers.beaten),
     "progress": (holding.progress, answers.reported),
     "hold": (holding.hold, answers.reported),
@@ -112,6 +116,8 @@ class WorkQueue:
         self.ready = ReadyIndex()
         self.deadlines = Deadlines()
         self.waiters = Waiters()
+        self.freed: set[str] = set()
+        """Locks that became free since those who wait for one were last looked at."""
         self.desk = Desk(self.tables, self.ready, policy, mint, self.waiters)
         self._swept = 0
 
@@ -131,8 +137,11 @@ class WorkQueue:
     def item_moved(self, item: Item, before: str | None) -> None:
         if before in _TIMED:
             self.deadlines.drop(item)
-        self.ready.moved(item, before)
         state = item.state
+        if not item.is_lock:
+            self.ready.moved(item, before)
+        elif state == READY:
+            self.freed.add(item.type)
         if state in _TIMED:
             self.deadlines.set(item)
         if before == CLAIMED and item.queue.settings.get("limit"):
@@ -236,7 +245,7 @@ class WorkQueue:
             return 2 * len(command.rows)
         if isinstance(command, (Cancel, Evict, Register)):
             return self.desk.policy.batch_size + 1
-        return 2
+        return 4 if isinstance(command, Lock) else 2
 
     @staticmethod
     def far_id(request: Request) -> int:
@@ -266,9 +275,9 @@ class WorkQueue:
                     yield self._apply_all(happened)
             if self._sweep_due() <= self.desk.now:
                 self._swept = self.desk.now
-                happened = timers.forget_agents(self.desk)
-                if happened:
-                    yield self._apply_all(happened)
+                for happened in (timers.forget_agents(self.desk), locking.forget_locks(self.desk)):
+                    if happened:
+                        yield self._apply_all(happened)
 
     def settle(self) -> Iterator[list[e.Event]]:
         """Apply and give the fates of dependants of what failed."""
@@ -337,7 +346,7 @@ class WorkQueue:
             Refusal: the one given, if this request does not wait; ``busy`` if too many do.
         """
         command = request.command
-        waits = command.wait if request.verb == "claim" else command.timeout if request.verb == "wait" else 0
+        waits = getattr(command, "timeout" if request.verb == "wait" else "wait", 0)
         code = refusal.code
         if not waits or code not in ("empty", "capacity", "timeout"):
             raise refusal
@@ -351,6 +360,8 @@ class WorkQueue:
                 request = Request(request.verb, evolve(command, ids=tuple(item.id for item in items)))
             pending = {item.id for item in items if item.state not in SETTLED}
             return self.waiters.add_wait(pending, request, actor, deadline, address)
+        if request.verb == "lock":
+            return self.waiters.add_lock(request, actor, watch, deadline, address)
         shape = self.ready.shape(claiming.filter_of(self.desk, command))
         return self.waiters.add_claim(shape, request, actor, watch, deadline, address, aside=code == "capacity")
 
@@ -365,6 +376,7 @@ class WorkQueue:
         Each is given with its events and its result, or the Refusal that ends it.
         """
         yield from self._serve_claims()
+        yield from self._serve_locks()
         if self.tables.settled:
             yield from self._serve_waits()
             self.tables.settled.clear()
@@ -386,6 +398,24 @@ class WorkQueue:
                     happened, result = _NOTHING, refusal
                 self.waiters.remove(waiter)
                 yield waiter, happened, result
+
+    def _serve_locks(self) -> Iterator[tuple[Waiter, list[e.Event], Any]]:
+        """A lock that became free goes to whoever has waited longest; who may not have it makes way for the next."""
+        while self.freed:
+            waiter = self.waiters.first_for(next(iter(self.freed)))
+            if waiter is None:
+                self.freed.pop()
+                continue
+            happened, result = _NOTHING, None
+            try:
+                happened, result = self.execute(waiter.request, waiter.actor, waiter.watch)
+            except Refusal as refusal:
+                if refusal.code == "timeout":  # somebody has it again
+                    self.freed.discard(waiter.request.command.name)
+                    continue
+                result = refusal
+            self.waiters.remove(waiter)
+            yield waiter, happened, result
 
     def _serve_waits(self) -> Iterator[tuple[Waiter, list[e.Event], Any]]:
         if not self.waiters.waits_for_items:
@@ -415,6 +445,8 @@ class WorkQueue:
             desk.actor, desk.watch = waiter.actor, waiter.watch
             if waiter.request.verb == "claim":
                 yield waiter, self._still_nothing(waiter)
+            elif waiter.request.verb == "lock":
+                yield waiter, locking.taken(desk, command.name)
             else:
                 try:
                     result: Any = looking.outcome(desk, command)

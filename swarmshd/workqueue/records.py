@@ -44,7 +44,10 @@ AFTER_OVERHEAD = 160
 """Bytes that an item is counted with for each item that it waits for: id, set, and the way back."""
 
 HOLDS_MAX = 100_000
-"""Most items that one agent may hold."""
+"""Most items, locks among them, that one agent may hold."""
+
+LOCKS: Final = "@lock"
+"""The queue of named locks: each is an item whose type is its name. Queues that begin with @ are the daemon's own."""
 
 DEPARTED_MAX = 32_768
 """Forgotten items whose place is still known."""
@@ -180,6 +183,11 @@ class Item:
         self.bucket: Any = None
         """The ready index's; volatile."""
 
+    @property
+    def is_lock(self) -> bool:
+        """Whether it is a named lock, and no work."""
+        return self.queue.name == LOCKS
+
     def option(self, name: str, default: Any = None) -> Any:
         return default if self.options is None else self.options.get(name, default)
 
@@ -220,6 +228,7 @@ class Agent:
         "imported",
         "labels",
         "legacy",
+        "locks",
         "name",
         "quiet",
         "registered",
@@ -250,13 +259,16 @@ class Agent:
         self.legacy: str | None = None
         """JSON of what it was elsewhere, as far as we have no word for it."""
         self.holds: dict[int, Item] = {}
+        self.locks = 0
+        """How many of what it holds are locks, which take up no slot."""
         self.seen = 0
         """Last operation; volatile, so that a heartbeat costs no write."""
 
     @property
     def full(self) -> bool:
         """Whether its slots allow no further claim."""
-        return len(self.holds) >= (self.slots or HOLDS_MAX)
+        held = len(self.holds)
+        return held >= HOLDS_MAX or (bool(self.slots) and held - self.locks >= (self.slots or 0))
 
 
 FAILURES_KEPT = 100

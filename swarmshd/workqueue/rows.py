@@ -118,6 +118,8 @@ def _restore_item(tables: "Tables", row: Sequence[Any]) -> None:
         tables.ended_bytes += size
     else:
         tables.open[number] = item
+        if item.is_lock:
+            tables.locks[item.type] = item
     if state == CLAIMED:
         _restore_claim(tables, item, held)
     if tables.listener is not None:
@@ -131,6 +133,7 @@ def _restore_claim(tables: "Tables", item: Item, held: Sequence[Any]) -> None:
     claim = item.claim = Claim(agent, uid, fence, secret, at, until, lease, runtime_until, watched)
     claim.seen, claim.stalled, claim.resumed = seen, stalled, resumed
     agent.holds[item.id] = item
+    agent.locks += item.is_lock
     if watched is not None:
         tables.watched.setdefault(watched, {})[item.id] = None
 

@@ -155,6 +155,12 @@ def _check_room(desk: Desk, command: Submit, draft: Draft) -> None:
         and (0 if queue is None else queue.open) + draft.queued.get(command.queue, 0) >= length
     ):
         raise Refusal("queue_full", f"queue {command.queue} holds {length} items, its maximum", limit=length)
+    check_memory(desk, draft)
+
+
+def check_memory(desk: Desk, draft: Draft = _BLANK) -> None:
+    """Refuse one more item when there are as many as may be, or they take as much as they may."""
+    tables, policy = desk.tables, desk.policy
     if len(tables.items) + len(draft.items) >= policy.max_items:
         raise Refusal("overloaded", f"there are {policy.max_items} items (MAX_ITEMS)", limit=policy.max_items)
     if tables.bytes + draft.bytes >= policy.memory_max:

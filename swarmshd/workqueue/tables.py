@@ -66,6 +66,8 @@ class Tables:
         self.queues: dict[str, Queue] = {}
         self.agents: dict[str, Agent] = {}
         self.groups: dict[str, Group] = {}
+        self.locks: dict[str, Item] = {}
+        """Named locks, held and free."""
         self.refs: dict[str, int] = {}
         self.origins: dict[str, int] = {}
         """Ids of the items that came from elsewhere, where they had another id and no ref, by what they were there."""
@@ -176,6 +178,8 @@ class Tables:
                 group = self.groups[name]
                 del group.open[item.id]
                 group.ended[item.id] = item
+        if item.is_lock:
+            del self.locks[item.type]
         del self.open[item.id]
         self.ended.append(item.id)
         self.ended_bytes += item.size()
@@ -214,6 +218,7 @@ class Tables:
         agent = claim.agent
         was_full = agent.full
         del agent.holds[item.id]
+        agent.locks -= item.is_lock
         if claim.watch is not None:
             self.watch_claim(item, None)
         item.claim = None

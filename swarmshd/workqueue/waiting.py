@@ -1,4 +1,4 @@
-"""Those who wait: claims for an item, and ``wait`` for items to come to rest.
+"""Those who wait: claims for an item, for a lock that is held, and ``wait`` for items to come to rest.
 
 Nothing here is kept: a client whose connection or daemon went away asks again with what is left of its time.
 Claims that wait stand in line under the shape of their filter in the order in which they came; when a shape gets
@@ -46,6 +46,7 @@ class Waiters:
         self._by_agent: dict[str, dict[int, Waiter]] = {}
         self._by_item: dict[int, dict[int, Waiter]] = {}
         self._by_group: dict[str, dict[int, Waiter]] = {}
+        self._by_lock: dict[str, dict[int, Waiter]] = {}
         self._deadlines: list[tuple[int, int]] = []
         self._number = 0
         self.waited_for = 0
@@ -83,6 +84,14 @@ class Waiters:
         waiter.aside = aside
         return waiter
 
+    def add_lock(
+        self, request: Request, actor: Actor, watch: tuple[int, int] | None, deadline: int, address: Any
+    ) -> Waiter:
+        """One who wants a lock that is held."""
+        waiter = self._add(request, actor, watch, deadline, address)
+        self._by_lock.setdefault(request.command.name, {})[waiter.number] = waiter
+        return waiter
+
     def add_wait(self, pending: set[int], request: Request, actor: Actor, deadline: int, address: Any) -> Waiter:
         """A ``wait`` for a group, or for the items of these ids; ``pending`` of them are not at rest."""
         waiter = self._add(request, actor, None, deadline, address)
@@ -104,6 +113,8 @@ class Waiters:
         if waiter.shape is not None:
             self._leave(waiter, waiter.shape)
             _discard(self._by_agent, waiter.request.command.agent, waiter)
+        elif waiter.request.verb == "lock":
+            _discard(self._by_lock, waiter.request.command.name, waiter)
         else:
             command: Wait = waiter.request.command
             self.waited_for -= len(waiter.ids)
@@ -122,6 +133,16 @@ class Waiters:
     def claims(self) -> Iterator[Waiter]:
         """Every claim that waits, in the order in which they came."""
         return (waiter for waiter in self._all.values() if waiter.shape is not None)
+
+    # -- locks -------------------------------------------------------------------------------------------
+
+    def first_for(self, name: str) -> Waiter | None:
+        """Who has waited longest for the lock of that name."""
+        return next(iter(self._by_lock.get(name, {}).values()), None)
+
+    def count_for(self, name: str) -> int:
+        """How many wait for the lock of that name."""
+        return len(self._by_lock.get(name, ()))
 
     # -- lines -------------------------------------------------------------------------------------------
 
