@@ -6,7 +6,7 @@ is asked for, because the program imports this package at every call.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from swarmctl.client import Claimed, Client
+    from swarmctl.client import Claimed, Client, Lock
     from swarmctl.connection import (
         Busy,
         Conflict,
@@ -27,6 +27,7 @@ __all__ = [
     "Denied",
     "Empty",
     "LeaseLost",
+    "Lock",
     "NotFound",
     "OutcomeUnknown",
     "Refused",
@@ -37,7 +38,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'swarmctl' has no attribute {name!r}")
-    if name in ("Client", "Claimed"):
+    if name in ("Client", "Claimed", "Lock"):
         from swarmctl import client
 
         value: object = getattr(client, name)

@@ -166,7 +166,7 @@ class Call:
             token = self.given.get("token")
             if token is not None and many:
                 raise Usage("--token is for one item; with several, write ID:TOKEN", self.spoken)
-        if token is None and self.environ.get("SWARMSH_ITEM") == str(item):
+        if token is None and self.environ.get("SWARMSH_ITEM") == str(item) and "SWARMSH_LOCK" not in self.environ:
             token = self.environ.get("SWARMSH_TOKEN")
         return {"token": parse.checked(token, self.spoken)} if token else {"agent": self.agent}
 
@@ -362,7 +362,7 @@ def _about(call: Call) -> object:
     """The one item that a call was about, for its error line."""
     words = [word for word in call.words if word != "-"]
     takes = call.line.verb.takes.lstrip("[") if call.line.verb else ""
-    if not words or not takes.startswith(("ID", "QUEUE", "AGENT")):
+    if not words or not takes.startswith(("ID", "QUEUE", "AGENT", "NAME")):
         return None
     try:
         return values.item_and_token(words[0])[0] if takes.startswith("ID") else words[0]

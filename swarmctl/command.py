@@ -1,8 +1,11 @@
-"""One COMMAND of ``work``, and the keeper that stands between the two.
+"""One COMMAND of ``work`` or ``lock``, and the keeper that stands between the two.
 
 ``work`` forks a keeper; the keeper, when told to, forks COMMAND. It is the keeper that the daemon watches. It lives
 from before COMMAND starts until after COMMAND is gone and its end has been reported, so the item is free exactly when
 it may be: not in the moment between COMMAND's exit and the report of it, and not before COMMAND is dead.
+
+A COMMAND of ``work`` reads a payload and its output is kept. One of ``lock`` has the standard streams, the other
+descriptors and the terminal of whoever called: it is as if it had been called without.
 
 The keeper listens on a pipe of which only ``work`` has the other end. A byte lets COMMAND start, once the daemon has
 acknowledged the watch; other bytes have it signalled. The end of the pipe means that ``work`` is done with the item,
@@ -33,6 +36,9 @@ GO, END, KILL = b"g", b"t", b"k"
 DESCRIPTORS = 1 << 16
 """Past the highest descriptor that ``work`` may have."""
 
+INHERITED = 1 << 10
+"""Past the highest descriptor that a caller hands on to COMMAND; shells use single digits."""
+
 PIECE = 1 << 16
 LINE_MAX = 4096
 """Bytes of a line after which it is echoed although its end has not come."""
@@ -46,10 +52,11 @@ class Command:
     Args:
         words: COMMAND and its arguments.
         environ: its environment.
-        payload: what it finds on standard input.
+        payload: what it finds on standard input; None leaves it all that this process has.
         prefix: what stands before each line of its output on our standard error; None echoes nothing.
         keep: how many bytes of the end of its output are kept.
         directory: what the keeper removes when it ends, whoever else has died by then.
+        terminal: a descriptor of the terminal that it gets for itself, or -1.
 
     Attributes:
         pid: the keeper's.
@@ -64,11 +71,12 @@ class Command:
         self,
         words: Sequence[str],
         environ: Mapping[str, str],
-        payload: bytes,
+        payload: bytes | None,
         *,
-        prefix: bytes | None,
-        keep: int,
+        prefix: bytes | None = None,
+        keep: int = 0,
         directory: str | None = None,
+        terminal: int = -1,
     ) -> None:
         self._prefix = prefix
         self._keep = keep
@@ -76,14 +84,18 @@ class Command:
         self._line = bytearray()
         control, self._control = os.pipe()
         self.status, status = os.pipe()
-        self.output, output = os.pipe()
-        stdin = _filled(payload)
+        self.output = -1
+        streams: tuple[int, ...] = ()
+        if payload is not None:
+            self.output, output = os.pipe()
+            streams = (_filled(payload), output, output)
         self.pid = os.fork()
         if self.pid == 0:
-            _keeper(words, environ, control, status, stdin, output, directory)
-        for descriptor in (control, status, output, stdin):
+            _keeper(words, environ, control, status, streams, directory, terminal)
+        for descriptor in {control, status, *streams}:
             os.close(descriptor)
-        os.set_blocking(self.output, False)
+        if self.output >= 0:
+            os.set_blocking(self.output, False)
         self.pidfd = os.pidfd_open(self.pid)  # it is ours to reap, so the number is still its own
 
     @property
@@ -178,21 +190,22 @@ def _keeper(
     environ: Mapping[str, str],
     control: int,
     status: int,
-    stdin: int,
-    output: int,
+    streams: Sequence[int],
     directory: str | None,
+    terminal: int,
 ) -> NoReturn:
-    """The life of a keeper."""
+    """The life of a keeper. ``streams`` are the standard ones of COMMAND; with none it has those of this process."""
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)  # only ``work`` tells it what to do
         os.setpgid(0, 0)
-        for source, target in ((stdin, 0), (output, 1), (output, 2)):
+        for target, source in enumerate(streams):
             os.dup2(source, target)
-        _close_all_but(0, 1, 2, control, status)  # among them the ends of our own pipes, and of those of other keepers
+        # Among what is closed are the ends of our own pipes, and of those of other keepers.
+        _close_all_but(0, 1, 2, control, status, *(() if streams else _inherited()))
         if os.read(control, 1) == GO:
-            pid = _start(words, environ)
+            pid = _start(words, environ, terminal)
             for descriptor in (0, 1, 2):
                 os.close(descriptor)
             ended = _attend(pid, control)
@@ -218,6 +231,18 @@ def _close_all_but(*kept: int) -> None:
     os.closerange(low, DESCRIPTORS)
 
 
+def _inherited() -> list[int]:
+    """The descriptors that our caller meant COMMAND to have; those that we made ourselves end with an exec."""
+    found = []
+    for descriptor in range(3, INHERITED):
+        try:
+            if os.get_inheritable(descriptor):
+                found.append(descriptor)
+        except OSError:  # there is none
+            pass
+    return found
+
+
 def _attend(pid: int, control: int) -> int:
     """Pass signals on to COMMAND's group until COMMAND is gone; its wait status."""
     pidfd = os.pidfd_open(pid)
@@ -241,12 +266,12 @@ def _signal(group: int, number: int) -> None:
         pass
 
 
-def _start(words: Sequence[str], environ: Mapping[str, str]) -> int:
+def _start(words: Sequence[str], environ: Mapping[str, str], terminal: int) -> int:
     """Fork COMMAND; its pid."""
     keeper = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(words, environ, keeper)
+        _become(words, environ, keeper, terminal)
     try:
         os.setpgid(pid, pid)  # COMMAND does it too; whoever is first
     except (ProcessLookupError, PermissionError):
@@ -254,7 +279,7 @@ def _start(words: Sequence[str], environ: Mapping[str, str]) -> int:
     return pid
 
 
-def _become(words: Sequence[str], environ: Mapping[str, str], keeper: int) -> NoReturn:
+def _become(words: Sequence[str], environ: Mapping[str, str], keeper: int, terminal: int) -> NoReturn:
     """Become COMMAND; where that fails, exit with the status that env(1) has for it."""
     status = 126
     try:
@@ -263,6 +288,9 @@ def _become(words: Sequence[str], environ: Mapping[str, str], keeper: int) -> No
         if os.getppid() == keeper:  # if it died before prctl, no signal will come for that
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
+            if terminal >= 0:
+                take_terminal(terminal)
+                signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # stopped, it would hold what it holds for ever
             _execute(words, environ)
     except FileNotFoundError as error:
         status = 127
@@ -285,4 +313,29 @@ def _execute(words: Sequence[str], environ: Mapping[str, str]) -> None:
 
 def _cannot(name: str, error: Exception) -> None:
     why = getattr(error, "strerror", None) or str(error)
-    os.write(2, f"swarmctl: work: {name}: {why}\n".encode("utf-8", "surrogateescape"))
+    os.write(2, f"swarmctl: {name}: {why}\n".encode("utf-8", "surrogateescape"))
+
+
+# -- the terminal --------------------------------------------------------------------------------------
+
+
+def terminal_of_ours() -> int:
+    """The standard stream that is the terminal which this process has in the foreground; -1 if none is."""
+    for descriptor in (0, 1, 2):
+        try:
+            if os.tcgetpgrp(descriptor) == os.getpgrp():
+                return descriptor
+        except OSError:  # closed, or no terminal, or not the one that controls us
+            pass
+    return -1
+
+
+def take_terminal(descriptor: int) -> None:
+    """Put the group of this process into the foreground, though it is in the background now."""
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    try:
+        os.tcsetpgrp(descriptor, os.getpgrp())
+    except OSError:  # it has gone
+        pass
+    finally:
+        signal.signal(signal.SIGTTOU, before)

@@ -27,8 +27,8 @@ Usage: swarmctl [--json] [-q] [--agent ID] [--token T] [--key K] [--socket PATH]
                 [--timeout D] VERB …
 
 Work       submit  claim  progress  complete  fail  release  work
-           (heartbeat  hold  bury)
-Look       list  show  count  get  held  explain  wait  watch  whoami
+           (heartbeat  hold  bury  lock  unlock)
+Look       list  show  count  get  held  locks  explain  wait  watch  whoami
 Mend       kick  cancel  edit  pause  resume
 Parts      queue ls|show|set|pause|resume|close
            agent ls|show|register|quiet|wake|evict

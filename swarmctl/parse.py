@@ -207,7 +207,7 @@ def _positionals(line: Line, verb: options.Verb) -> None:
         line.rest = None
     least, most = verb.bounds()
     given = len(line.words)
-    if takes_command and line.words:
+    if takes_command and given > most >= 0:
         raise Usage(f"COMMAND stands after --: swarmctl {verb.name} {verb.takes}", line.spoken)
     if takes_command and not line.rest:
         raise Usage(f"no COMMAND: swarmctl {verb.name} {verb.takes}", line.spoken)

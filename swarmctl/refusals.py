@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def sentence(call: Call, refused: Refused) -> str:
     """The line, without program, verb and item."""
     code, facts = refused.code, refused.facts
-    if code == "lease_lost":
+    wire = call.line.verb.wire if call.line.verb else ""
+    if wire == "lock" and code == "timeout":
+        return _locked(facts)
+    if code == "lease_lost" and wire != "unlock":
         return f"lease lost{_holder(facts)}; claim it again"
     if code == "not_holder":
         agent, why = call.who()
@@ -65,6 +68,12 @@ def _holder(facts: Facts) -> str:
         return ""
     when = f" since {render.clock(since, int(time.time() * 1000))}" if isinstance(since, int) else ""
     return f" (now held by {holder}{when})"
+
+
+def _locked(facts: Facts) -> str:
+    holder = _holder(facts).removeprefix(" (now ").removesuffix(")") or "others are before you"
+    waiting = facts.get("waiting")
+    return f"{holder}{f'; {waiting} wait for it' if waiting else ''}; --wait D waits"
 
 
 def _nothing(call: Call, facts: Facts) -> str:

@@ -193,6 +193,34 @@ _VERBS = (
         "other and any signal fails it. The item is free again only when COMMAND is gone.",
     ),
     Verb(
+        "lock",
+        "NAME -- COMMAND …",
+        (
+            Option("--wait", "duration", "D", "wait so long while another has it (not at all)"),
+            LEASE,
+            Option("--grace", "duration", "D", "from SIGTERM to SIGKILL (10s)"),
+            Option("--conflict-exit", "number", "N", "exit status when another has it (3)"),
+        ),
+        wire="lock",
+        run="swarmctl.locking:lock",
+        group=WORK,
+        meaning="run COMMAND while nobody else has the lock NAME",
+        example="swarmctl lock deploy --wait 10m -- ./deploy.sh",
+        note="The exit status is COMMAND's; 3 if another has the lock, 125 for an error of swarmctl's own or a lock "
+        "that was lost, 126 and 127 as in env(1). COMMAND gets SWARMSH_LOCK, SWARMSH_FENCE (a number that only grows) "
+        "and SWARMSH_TOKEN. The lock is free again when COMMAND is gone, and not before.",
+    ),
+    Verb(
+        "unlock",
+        "NAME",
+        (Option("--force", "flag", "", "take it from whoever has it (admins)"),),
+        wire="unlock",
+        run="swarmctl.locking:unlock",
+        group=WORK,
+        meaning="give a lock back before its COMMAND has ended",
+        example="swarmctl unlock deploy --force",
+    ),
+    Verb(
         "hold",
         "ID",
         (PID,),
@@ -285,6 +313,16 @@ _VERBS = (
         example="swarmctl explain 42 --agent a1",
         note="One line for each reason: the code, the command that does something about it, the sentence. The first "
         "is `claimable` exactly when a claim would be granted.",
+    ),
+    Verb(
+        "locks",
+        "[NAME…]",
+        (),
+        wire="list",
+        run="swarmctl.locking:locks",
+        group=LOOK,
+        meaning="the locks that are held: name, agent, since when, fence, pid, how many wait",
+        example="swarmctl locks deploy",
     ),
     Verb(
         "wait",

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import inspect
 import multiprocessing
 import os
@@ -62,6 +63,7 @@ def parameters(function: Any) -> list[tuple[str, Any, Any, Any]]:
     [
         (swarmctl.Client, aio.Client, set()),
         (swarmctl.Claimed, aio.Claimed, {"give_back"}),
+        (swarmctl.Lock, aio.Lock, set()),
         (swarmctl.client.Pipeline, aio.Pipeline, set()),
     ],
 )
@@ -752,3 +754,68 @@ def test_a_pickled_client_is_the_same_agent_in_the_same_process(daemon: Daemon) 
     assert trio.run(states, copy) == {}
     for each in (queue, copy):
         each.close()
+
+# -- locks ---------------------------------------------------------------------------------------------
+
+
+async def holder(queue: Client) -> str | None:
+    """Who has the lock, if somebody has."""
+    found = [item async for item in queue.list(queue="@lock", state="claimed")]
+    return found[0]["agent"] if found else None
+
+
+async def test_a_block_holds_a_lock(daemon: Daemon, queue: Client) -> None:
+    async with Client("other", daemon.socket) as other:
+        async with queue.lock("l") as lock:
+            assert str(lock.token).startswith(f"{lock.fence}.")
+            assert await holder(queue) == queue.agent
+            with pytest.raises(Refused) as refused:
+                await other.lock("l", wait=0.01)
+            assert (refused.value.code, refused.value.facts["holder"]) == ("timeout", queue.agent)
+        assert await holder(queue) is None
+        again = await other.lock("l", wait=5)
+        assert again.fence > lock.fence
+        await again.unlock()
+        await again.unlock()
+        with pytest.raises(ZeroDivisionError):
+            async with queue.lock("l"):
+                _ = 1 / 0
+        assert await holder(queue) is None
+        with pytest.raises(LeaseLost):
+            async with queue.lock("l") as lost:
+                await queue.unlock("l", force=True)
+        assert lost.lost.is_set()
+
+
+async def test_a_lock_whose_block_is_cancelled_goes_back(queue: Client) -> None:
+    with trio.CancelScope() as scope:
+        async with queue.lock("l"):
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert await holder(queue) is None
+
+
+async def test_who_is_cancelled_while_it_waits_for_a_lock_does_not_get_it(queue: Client) -> None:
+    lock = await queue.lock("l")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(functools.partial(queue.lock, "l", wait=PATIENCE))
+
+        async def waits() -> bool:
+            return bool((await queue.status())["waiters"])
+
+        await become(waits)
+        nursery.cancel_scope.cancel()
+    await lock.unlock()
+    assert await holder(queue) is None
+
+
+async def test_a_lock_is_kept_by_heartbeats(daemon: Daemon) -> None:
+    async with Client("a", daemon.socket, watch=False) as queue, queue.lock("l", lease=0.3) as lock:
+        before = lock.expires_at
+
+        async def renewed() -> bool:
+            return lock.expires_at > before + 0.4
+
+        await become(renewed)
+        assert await holder(queue) == "a"

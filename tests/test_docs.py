@@ -108,6 +108,8 @@ NUMBERS = [
     ("man/swarmsh-protocol.7", "than {} others waiting for it", "protocol.DEPENDANTS_MAX", 1),
     ("man/swarmsh-protocol.7", "up to so many, 1 to {}", "commands.CLAIM_MAX", 1),
     ("man/swarmsh-protocol.7", "at most {} names here", "commands.FILTER_MAX", 1),
+    ("man/swarmsh-protocol.7", "there are at most {} locks", "workqueue.locking.LOCKS_MAX", 1),
+    ("docs/architecture.md", "| named locks | {},", "workqueue.locking.LOCKS_MAX", 1),
     ("man/swarmsh-protocol.7", "at most {} items are waited for", "workqueue.queue.WAITED_MAX", 1),
     ("man/swarmsh-protocol.7", "fewer if they have more than {} MiB", "workqueue.claiming.CLAIM_BYTES", MIB),
     ("man/swarmsh-protocol.7", "its lists are cut at {} MiB", "engine.rounds.REPLY_MAX", MIB),

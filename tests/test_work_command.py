@@ -103,7 +103,7 @@ def test_statuses_are_those_of_a_shell(tmp_path: Path) -> None:
     for words, status, said in (
         (("true",), 0, b""),
         (("sh", "-c", "kill -9 $$"), -9, b""),
-        (("./no-such-command",), 127, b"swarmctl: work: ./no-such-command: No such file or directory\n"),
+        (("./no-such-command",), 127, b"swarmctl: ./no-such-command: No such file or directory\n"),
         ((str(tmp_path / "plain"),), 126, b"Permission denied\n"),
         ((str(tmp_path / "script"),), 7, b""),
     ):

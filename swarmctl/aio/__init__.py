@@ -11,7 +11,7 @@
 It is ``swarmctl.Client`` with ``await``: the same names, arguments and exceptions (which are those of ``swarmctl``). A
 claim is awaited, or entered: ``async with queue.claim() as item:``. Tasks share a Client without more ado, and it needs
 no nursery. Their requests travel over one connection, many at a time; a claim or a wait has one of its own while it
-runs, which is closed when its task is cancelled, so that the daemon takes back an item that nobody got.
+runs, which is closed when its task is cancelled, so that the daemon takes back an item or lock that nobody got.
 
 Every call is a checkpoint and may be cancelled. What was asked then may have happened or not, like everything that is
 cancelled under way. An item whose block is cancelled is given back.
@@ -33,6 +33,7 @@ from swarmctl.aio.answer import Answer
 from swarmctl.aio.claimed import Claimed
 from swarmctl.aio.connection import Connection
 from swarmctl.aio.keeping import Keeper
+from swarmctl.aio.locked import Lock
 from swarmctl.aio.looping import Events, Rows, Work
 from swarmctl.aio.pipeline import Pipeline
 from swarmctl.client import asking, several
@@ -44,7 +45,7 @@ from swarmctl.client.verbs import Verb, Verbs
 from swarmctl.client.watching import Followed
 from swarmctl.connection.exchange import CLAIMS, WAITS
 
-__all__ = ["Answer", "Claimed", "Client", "Events", "Handle", "Pipeline"]
+__all__ = ["Answer", "Claimed", "Client", "Events", "Handle", "Lock", "Pipeline"]
 
 T = TypeVar("T")
 
@@ -80,6 +81,10 @@ class Client(Asker, Verbs):
     def claimed(self, fields: Mapping[str, Any], *, watched: bool) -> Claimed:
         """A claim as it stands in a reply, in hand."""
         return Claimed(self, fields, watched=watched)
+
+    def locked(self, fields: Mapping[str, Any]) -> Lock:
+        """A lock as it stands in a reply, in hand."""
+        return Lock(self, fields)
 
     # -- requests
 

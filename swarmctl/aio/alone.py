@@ -107,3 +107,6 @@ class Alone:
         for item in [item for body in bodies for item in body.get("items", ())]:
             note = {"note": "its claim was cancelled", "key": mint_key()}
             await self._shared.call("release", {"id": item["id"], "token": item["token"], **note}, timeout=GRACE)
+        for lock in [body for body in bodies if "name" in body]:
+            proof = {"name": lock["name"], "token": lock["token"], "key": mint_key()}
+            await self._shared.call("unlock", proof, timeout=GRACE)

@@ -1,4 +1,4 @@
-"""What a call of a verb gives: something to await, and to enter if it brings an item."""
+"""What a call of a verb gives: something to await, and to enter if it brings an item or a lock."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import trio
 
 if TYPE_CHECKING:
     from swarmctl.aio.claimed import Claimed
+    from swarmctl.aio.locked import Lock
 
 T = TypeVar("T")
+E = TypeVar("E", "Claimed", "Lock")
+"""What can be entered."""
 
 
 class Answer(Coroutine[Any, Any, T]):
@@ -21,11 +24,11 @@ class Answer(Coroutine[Any, Any, T]):
     leave it in nobody's hand.
     """
 
-    __slots__ = ("_claimed", "_coroutine")
+    __slots__ = ("_coroutine", "_entered")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
-        self._claimed: Claimed | None = None
+        self._entered: Claimed | Lock | None = None
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self._coroutine.__await__()
@@ -40,16 +43,16 @@ class Answer(Coroutine[Any, Any, T]):
         self._coroutine.close()
 
     @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self: Answer[Claimed]) -> Claimed:
-        claimed = await self._coroutine
-        self._claimed = claimed
-        return await claimed.__aenter__()
+    async def __aenter__(self: Answer[E]) -> E:
+        entered = await self._coroutine
+        self._entered = entered
+        return await entered.__aenter__()
 
     async def __aexit__(
-        self: Answer[Claimed],
+        self: Answer[E],
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        assert self._claimed is not None
-        return await self._claimed.__aexit__(kind, error, traceback)
+        assert self._entered is not None
+        return await self._entered.__aexit__(kind, error, traceback)

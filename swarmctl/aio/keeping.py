@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -11,9 +11,8 @@ from swarmctl.connection import Refused
 
 if TYPE_CHECKING:
     from swarmctl.aio import Client
-    from swarmctl.aio.claimed import Claimed
     from swarmctl.client.ask import Reply
-    from swarmctl.client.held import Held
+    from swarmctl.client.leased import Leased
 
 
 class Keeper:
@@ -28,7 +27,7 @@ class Keeper:
         self._changed = trio.Event()
         self._running = False
 
-    def keep(self, claimed: Claimed) -> None:
+    def keep(self, claimed: Leased) -> None:
         """Send heartbeats for this claim from now on."""
         self._beats.keep(claimed)
         if not self._running:
@@ -36,7 +35,7 @@ class Keeper:
             self._running = True
         self._changed.set()
 
-    def drop(self, claimed: Claimed) -> None:
+    def drop(self, claimed: Leased) -> None:
         """No more heartbeats for this claim."""
         self._beats.drop(claimed)
         self._changed.set()
@@ -54,7 +53,7 @@ class Keeper:
         finally:
             self._running = False
 
-    async def _beat(self, claims: list[Held[Any]]) -> list[Reply] | None:
+    async def _beat(self, claims: list[Leased]) -> list[Reply] | None:
         arguments, timeout = heartbeats(claims, self._client.agent)
         try:
             replies: list[Reply] = (await self._client.call("batch", arguments, timeout=timeout))["replies"]

@@ -24,6 +24,7 @@ from swarmctl.client.ask import Ask, Reference, Reply, Seconds, Words, milliseco
 from swarmctl.client.asker import Asker, keyed
 from swarmctl.client.claimed import Claimed
 from swarmctl.client.keeping import Keeper
+from swarmctl.client.locked import Lock
 from swarmctl.client.pipeline import Handle, Pipeline
 from swarmctl.client.pool import Pool
 from swarmctl.client.several import LEFT_DELAY, WORK_WAIT, Ids, IdsOrRefusals, Pages, Plan
@@ -31,7 +32,7 @@ from swarmctl.client.verbs import Verb, Verbs
 from swarmctl.client.watching import Events, Followed
 from swarmctl.connection import Empty, Refused
 
-__all__ = ["Claimed", "Client", "Events", "Handle", "Pipeline"]
+__all__ = ["Claimed", "Client", "Events", "Handle", "Lock", "Pipeline"]
 
 T = TypeVar("T")
 
@@ -61,6 +62,10 @@ class Client(Asker, Verbs):
     def claimed(self, fields: Mapping[str, Any], *, watched: bool) -> Claimed:
         """A claim as it stands in a reply, in hand."""
         return Claimed(self, fields, watched=watched)
+
+    def locked(self, fields: Mapping[str, Any]) -> Lock:
+        """A lock as it stands in a reply, in hand."""
+        return Lock(self, fields)
 
     # -- requests
 

@@ -86,6 +86,10 @@ class Asker(ABC):
     def claimed(self, fields: Mapping[str, Any], *, watched: bool) -> Any:
         """A claim as it stands in a reply, in hand."""
 
+    @abstractmethod
+    def locked(self, fields: Mapping[str, Any]) -> Any:
+        """A lock as it stands in a reply, in hand."""
+
     @property
     def watches(self) -> bool:
         """Whether the daemon watches this process for the items that it claims; else heartbeats are sent."""

@@ -29,6 +29,7 @@ from swarmctl.connection import Empty
 if TYPE_CHECKING:
     from swarmctl.client.asker import Asker
     from swarmctl.client.claimed import Claimed
+    from swarmctl.client.locked import Lock
 
 T = TypeVar("T")
 
@@ -54,6 +55,11 @@ def _all_claimed(asker: Asker, reply: Reply) -> list[Claimed]:
 
 def _all_held(asker: Asker, reply: Reply) -> list[Claimed]:
     return [asker.claimed(fields, watched=False) for fields in reply["items"]]  # not by this process, for all we know
+
+
+def _locked(asker: Asker, reply: Reply) -> Lock:
+    lock: Lock = asker.locked(reply)
+    return lock
 
 
 def _member(name: str) -> Callable[[Asker, Reply], Any]:
@@ -275,6 +281,20 @@ def bury(id: Reference, reason: str | None = None, *, token: str | None = None) 
 def hold(id: Reference, *, token: str | None = None) -> Ask[Reply]:
     """Have the daemon keep the lease while this process lives."""
     return Ask("hold", _whole, {"id": id, "token": token}, acts=True, watches=True)
+
+
+def lock(name: str, *, wait: Seconds | None = None, lease: Seconds | None = None) -> Ask[Lock]:
+    """Take a named lock, waiting ``wait`` seconds for whoever has it; a context manager with its ``fence``.
+
+    Raises:
+        Refused: with the code ``timeout``, when somebody else has it; ``facts["holder"]`` is who.
+    """
+    return Ask("lock", _locked, {"name": name, "lease": milliseconds(lease)}, acts=True, watches=True, wait=wait)
+
+
+def unlock(name: str, *, token: str | None = None, force: bool | None = None) -> Ask[Reply]:
+    """Give a lock back; with ``force``, as an admin, take it from whoever has it."""
+    return Ask("unlock", _whole, {"name": name, "token": token, "force": force}, acts=True)
 
 
 def kick(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from swarmctl.client.ask import Reply
+from swarmctl.client.leased import Leased
 from swarmctl.connection import Conflict, LeaseLost, Refused
 from swarmshd.protocol import NOTE_MAX
 
@@ -18,17 +18,7 @@ R = TypeVar("R")
 """What a method gives: None once it is done, or what is to be awaited until it is."""
 
 
-class Flag(Protocol):
-    """An event of threads or of tasks."""
-
-    def is_set(self) -> bool:
-        """Whether it has happened."""
-
-    def set(self) -> None:
-        """It has happened."""
-
-
-class Held(ABC, Generic[R]):
+class Held(Leased, ABC, Generic[R]):
     """An item that this agent holds, under the token of its claim.
 
     Attributes:
@@ -47,15 +37,9 @@ class Held(ABC, Generic[R]):
         watched: whether the daemon watches this process for it; else heartbeats are sent inside the block.
     """
 
-    lost: Flag
-    stop: Flag
-
     def __init__(self, fields: Mapping[str, Any], *, watched: bool) -> None:
-        self._pid = os.getpid()
+        super().__init__(fields)
         self._ended = False
-        self.id: int = fields["id"]
-        self.token: str | None = fields.get("token")
-        self.fence: int = fields["fence"]
         self.type: str = fields["type"]
         self.priority: str = fields["priority"]
         self.description: str = fields["description"]
@@ -67,8 +51,6 @@ class Held(ABC, Generic[R]):
         self.checkpoint: bytes | None = fields.get("checkpoint")
         self.attempt: int = fields["attempt"]
         self.attempts_max: int = fields["attempts_max"]
-        self.expires_at: float = fields["expires_at"] / 1000
-        self.lease: float = fields["lease"] / 1000
         self.percent: int | None = fields.get("percent")
         self.last_failure: str | None = fields.get("last_failure")
         self.resumed: bool = fields.get("resumed", False)
@@ -78,11 +60,6 @@ class Held(ABC, Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Claimed {self.id} {self.type} {self.description!r} token {self.fence}>"
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether this is the process that claimed it, not a copy."""
-        return self._pid == os.getpid()
 
     @property
     def ended(self) -> bool:
@@ -169,19 +146,6 @@ class Held(ABC, Generic[R]):
 
     def _over(self, _: Reply) -> None:
         self._ended = True
-
-    def heard(self, reply: Reply | Refused) -> None:
-        """Take note of what a heartbeat in the background was answered."""
-        if isinstance(reply, Refused):
-            if not reply.retryable:
-                self.lost.set()
-            return
-        if reply.get("stop"):
-            self.stop.set()
-        if self.id in reply["lost"]:
-            self.lost.set()
-        else:
-            self.expires_at = reply["renewed"].get(self.id, 0) / 1000 or self.expires_at
 
     # -- giving up
 

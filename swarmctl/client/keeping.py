@@ -18,8 +18,7 @@ from swarmctl.identity import open_pidfd
 if TYPE_CHECKING:
     from swarmctl.client import Client
     from swarmctl.client.ask import Reply
-    from swarmctl.client.claimed import Claimed
-    from swarmctl.client.held import Held
+    from swarmctl.client.leased import Leased
 
 BEATS = 3
 """Heartbeats in the length of a lease."""
@@ -61,13 +60,13 @@ class Beats:
     """Which claims need heartbeats, and when."""
 
     def __init__(self) -> None:
-        self._due: dict[Held[Any], float] = {}
+        self._due: dict[Leased, float] = {}
 
-    def keep(self, claimed: Held[Any]) -> None:
+    def keep(self, claimed: Leased) -> None:
         """This claim needs them from now on."""
         self._due[claimed] = time.monotonic() + claimed.lease / BEATS
 
-    def drop(self, claimed: Held[Any]) -> None:
+    def drop(self, claimed: Leased) -> None:
         """It needs no more."""
         self._due.pop(claimed, None)
 
@@ -76,12 +75,12 @@ class Beats:
         """Seconds until the next are due; None if no claim needs any."""
         return min(min(self._due.values()) - time.monotonic(), LONGEST) if self._due else None
 
-    def due(self) -> list[Held[Any]]:
+    def due(self) -> list[Leased]:
         """The claims whose heartbeats are due."""
         now = time.monotonic()
         return [claimed for claimed, due in self._due.items() if due <= now]
 
-    def answered(self, claims: list[Held[Any]], replies: list[Any] | None) -> None:
+    def answered(self, claims: list[Leased], replies: list[Any] | None) -> None:
         """Take note of what they were answered; None if they were not."""
         if replies is not None:
             for claimed, (code, body) in zip(claims, replies, strict=True):
@@ -95,7 +94,7 @@ class Beats:
                     self._due[claimed] = time.monotonic() + (pause if replies is not None else min(PAUSE, pause))
 
 
-def heartbeats(claims: list[Held[Any]], agent: str) -> tuple[dict[str, object], float]:
+def heartbeats(claims: list[Leased], agent: str) -> tuple[dict[str, object], float]:
     """The arguments of the batch that renews these, and the seconds that it may take."""
     commands = [["heartbeat", {"ids": [claimed.id], "token": claimed.token, "agent": agent}] for claimed in claims]
     return {"commands": commands}, min(claimed.lease for claimed in claims)
@@ -110,7 +109,7 @@ class Keeper:
         self._beats = Beats()
         self._thread: threading.Thread | None = None
 
-    def keep(self, claimed: Claimed) -> None:
+    def keep(self, claimed: Leased) -> None:
         """Send heartbeats for this claim from now on."""
         with self._changed:
             self._beats.keep(claimed)
@@ -119,7 +118,7 @@ class Keeper:
                 self._thread.start()
             self._changed.notify()
 
-    def drop(self, claimed: Claimed) -> None:
+    def drop(self, claimed: Leased) -> None:
         """No more heartbeats for this claim."""
         with self._changed:
             self._beats.drop(claimed)
@@ -140,7 +139,7 @@ class Keeper:
             with self._changed:
                 self._beats.answered(claims, replies)
 
-    def _beat(self, claims: list[Held[Any]]) -> list[Reply] | None:
+    def _beat(self, claims: list[Leased]) -> list[Reply] | None:
         arguments, timeout = heartbeats(claims, self._client.agent)
         try:
             replies: list[Reply] = self._client.call("batch", arguments, timeout=timeout)["replies"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from swarmctl.aio.answer import Answer
     from swarmctl.client import Client
     from swarmctl.client.claimed import Claimed
+    from swarmctl.client.locked import Lock
     from swarmctl.client.pipeline import Handle, Pipeline
 
 P = ParamSpec("P")
@@ -43,6 +44,8 @@ class Verb(Generic[P, T]):
         self: Verb[P, list[Claimed]], owner: aio.Client, kind: type
     ) -> Callable[P, Answer[list[aio.Claimed]]]: ...
     @overload
+    def __get__(self: Verb[P, Lock], owner: aio.Client, kind: type) -> Callable[P, Answer[aio.Lock]]: ...
+    @overload
     def __get__(self, owner: aio.Client, kind: type) -> Callable[P, Answer[T]]: ...
     @overload
     def __get__(self: Verb[P, Claimed], owner: aio.Pipeline, kind: type) -> Callable[P, Handle[aio.Claimed]]: ...
@@ -50,6 +53,8 @@ class Verb(Generic[P, T]):
     def __get__(
         self: Verb[P, list[Claimed]], owner: aio.Pipeline, kind: type
     ) -> Callable[P, Handle[list[aio.Claimed]]]: ...
+    @overload
+    def __get__(self: Verb[P, Lock], owner: aio.Pipeline, kind: type) -> Callable[P, Handle[aio.Lock]]: ...
     @overload
     def __get__(self, owner: aio.Pipeline, kind: type) -> Callable[P, Handle[T]]: ...
 
@@ -78,6 +83,8 @@ class Verbs:
     release = Verb(asking.release)
     bury = Verb(asking.bury)
     hold = Verb(asking.hold)
+    lock = Verb(asking.lock)
+    unlock = Verb(asking.unlock)
     kick = Verb(asking.kick)
     cancel = Verb(asking.cancel)
     edit = Verb(asking.edit)

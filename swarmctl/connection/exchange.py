@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 WAITS = {"claim": "wait", "lock": "wait", "wait": "timeout", "watch": "timeout"}
 """The argument that holds a verb's wait in milliseconds."""
 
-CLAIMS = ("claim", "claim_new")
-"""The verbs whose replies bring items."""
+CLAIMS = ("claim", "claim_new", "lock")
+"""The verbs whose replies bring items, or a lock."""
 
 REPLY_MAX = 16 << 20
 """Largest reply that is read, in bytes. A daemon may have a larger FRAME_MAX than the default."""
@@ -56,7 +56,7 @@ class Pending:
 
     @property
     def claims(self) -> "list[str]":
-        """The verbs in it whose replies bring items."""
+        """The verbs in it whose replies bring items, or a lock."""
         verbs = [line[0] for line in self.arguments["commands"]] if self.verb == "batch" else [self.verb]  # type: ignore[attr-defined]
         return [verb for verb in verbs if verb in CLAIMS]
 

@@ -127,6 +127,23 @@ def agents(screen: Screen, found: Iterable[Facts], now: int) -> list[str]:
     return screen.table(header, rows)
 
 
+def locks(screen: Screen, found: Iterable[Facts], now: int) -> list[str]:
+    """Rows of ``locks``."""
+    header = (Column("LOCK", least=12), Column("AGENT", least=12), "SINCE", "FENCE", Column("PID", spare=1), "WAITING")
+    rows = [
+        [
+            lock["type"],
+            lock.get("agent"),
+            age(lock.get("claimed_at"), now),
+            lock.get("fence"),
+            lock.get("watching"),
+            lock.get("waiting") or None,
+        ]
+        for lock in found
+    ]
+    return screen.table(header, rows)
+
+
 def counts(screen: Screen, by: str, found: Mapping[str, int]) -> list[str]:
     """Rows of ``count --by``, most first, and their sum."""
     rows: list[list[Cell]] = [

@@ -79,7 +79,7 @@ def _held_before(desk: Desk, command: Claim, agent: Agent) -> list[Item]:
 def check_watch(desk: Desk, command: Claim | ClaimNew | Lock) -> None:
     """Refuse what wants a process watched and brought none."""
     if command.watch and desk.watch is None:
-        raise Refusal("bad_request", "claim: watch is set, but no process descriptor came along")
+        raise Refusal("bad_request", "watch is set, but no process descriptor came along")
 
 
 def may_claim(desk: Desk, agent: Agent | None) -> None:
