@@ -336,9 +336,7 @@ class Engine:
     def _serve_waiting(self) -> None:
         queue = self.queue
         if not len(queue.waiters):
-            queue.ready.woken.clear()
-            queue.freed.clear()
-            queue.tables.settled.clear()
+            queue.nobody_waits()
             return
         for waiter, happened, result in queue.serve_waiting():
             if happened:

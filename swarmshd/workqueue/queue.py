@@ -381,6 +381,12 @@ class WorkQueue:
             yield from self._serve_waits()
             self.tables.settled.clear()
 
+    def nobody_waits(self) -> None:
+        """Forget whom something might have been for: there is nobody."""
+        self.ready.woken.clear()
+        self.freed.clear()
+        self.tables.settled.clear()
+
     def _serve_claims(self) -> Iterator[tuple[Waiter, list[e.Event], Any]]:
         while self.ready.woken:
             lines = self.waiters.fairly(self.ready.woken)
