@@ -319,6 +319,8 @@ def keyed(verb: str, held: Any) -> dict[str, Any]:
         "heartbeat": {"agent": "a"},
         "progress": {**token, "percent": 5},
         "hold": {**token, "watch": (71, 1)},
+        "lock": {"name": "m", "agent": "b"},
+        "unlock": {"name": "l", "agent": "a"},
         "complete": {**token, "note": "n"},
         "fail": {**token, "reason": "r"},
         "release": {**token, "delay": 1000},
@@ -358,6 +360,7 @@ def test_law_the_same_key_gets_the_same_answer_also_after_a_restart_and_other_co
     house.do("resume", all=True, admin=True) if verb != "resume" else None
     house.submit(lease=MINUTE)
     held = house.claim("a", id=3) if verb != "resume" else {"id": 3, "token": "1.0000000000000000"}
+    house.do("lock", agent="a", name="l")
     house.now += 20 * SECOND
     arguments = keyed(verb, held)
     reply = house.do(verb, key="k", admin=True, **arguments)
