@@ -35,6 +35,7 @@ from swarmctl.connection import (
     Unreachable,
     find_socket,
     mint_key,
+    places,
     refusal,
 )
 from swarmshd import protocol
@@ -714,6 +715,16 @@ def test_every_place_is_named_when_there_is_none(tmp_path: Path, monkeypatch: py
     ]
     for path, why in caught.value.facts["tried"]:
         assert f"{path}: {why}" in str(caught.value)
+
+
+def test_what_mends_it_is_a_service_only_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWARMSH_SOCKET", str(tmp_path / "none"))
+    monkeypatch.setattr(places, "UNITS", ("/nonexistent", str(tmp_path)))
+    for unit, mends in (("other.service", "swarmshd &"), ("swarmshd.service", "systemctl start swarmshd")):
+        (tmp_path / unit).touch()
+        with pytest.raises(Unreachable) as caught:
+            find_socket()
+        assert caught.value.facts["next"] == mends
 
 
 def test_a_place_in_tmp_must_be_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

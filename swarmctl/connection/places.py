@@ -20,6 +20,9 @@ PATH_MAX = 107
 OWNER = "swarmsh"
 """The user that the system's daemon runs as."""
 
+UNITS = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+"""Where the daemon is a service, if it is one."""
+
 _CREDENTIALS = Struct("3i")
 _SOCKET_TYPE, _TYPE_MASK = 0o140000, 0o170000
 
@@ -122,13 +125,14 @@ def rights(fds: "Sequence[int]") -> "list[tuple[int, int, bytes]]":
 def unreachable(tried: "list[list[str]]", *, retryable: bool) -> Unreachable:
     """The refusal that names each path tried and why it would not do."""
     where = "; ".join(f"{path}: {why}" for path, why in tried)
+    service = any(os.path.exists(f"{directory}/swarmshd.service") for directory in UNITS)
     return Unreachable(
         "unreachable",
         {
             "message": f"the daemon is not reachable ({where})",
             "retryable": retryable,
             "tried": tried,
-            "next": "systemctl start swarmshd",
+            "next": "systemctl start swarmshd" if service else "swarmshd &",
         },
     )
 
