@@ -149,7 +149,7 @@ def complete(call: Call) -> int:
     output = tail(call, call.file("output"))
     data = call.file("result")
     note = given.get("note")
-    if result not in (None, *RESULTS):  # a sentence
+    if result not in (None, *RESULTS):  # any other word, or a sentence
         note = result if note is None else f"{result}: {note}"
     verb = {"failed": "fail", "blocked": "bury"}.get(result or "", "complete")
 
@@ -186,10 +186,9 @@ def _complete_words(words: list[str], spoken: str) -> tuple[list[str], str | Non
     if result not in RESULTS and len(result.split()) < 2:
         from swarmctl.help import nearest
 
-        raise Usage(
-            f"RESULT is success, failed or blocked, not {result!r}{nearest(result, RESULTS)}; a note goes in --note",
-            spoken,
-        )
+        meant = nearest(result, RESULTS[1:])
+        if meant:  # else a failure with a slip of the finger would be recorded as a success
+            raise Usage(f"RESULT is success, failed or blocked, not {result!r}{meant}; a note goes in --note", spoken)
     if len(rest) > 2:
         raise Usage(f"too many words, from {rest[2]!r} on: swarmctl complete ID… [RESULT] [POINTS]", spoken)
     return words[:ids], result, positional("number", rest[1], "POINTS", spoken) if len(rest) > 1 else None

@@ -140,8 +140,8 @@ _VERBS = (
         group=WORK,
         meaning="end it: RESULT is success (the default), failed or blocked",
         example="swarmctl complete 42 success 5 --output build.log",
-        note="failed goes the way of `fail`, blocked that of `bury`. A RESULT with a blank in it is a note; any other "
-        "word is refused.",
+        note="failed goes the way of `fail`, blocked that of `bury`. Any other RESULT is success, and kept as the "
+        "note; a word that is nearly failed or blocked is refused.",
     ),
     Verb(
         "fail",

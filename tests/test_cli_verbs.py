@@ -172,21 +172,24 @@ def test_the_token_of_the_environment_is_only_for_its_item(ctl: Ctl) -> None:
 
 
 def test_what_complete_says_of_each_result(ctl: Ctl) -> None:
-    for _ in range(5):
+    for _ in range(6):
         ctl("claim", "t", "d")
     assert ctl("complete", "1", "success", "5").out == "1 done\n"
     failed = ctl("complete", "2", "failed", "3").out
     assert re.fullmatch(r"2 scheduled (\S+ )?\d\d:\d\d:\d\d attempt 2 of 5\n", failed)
     assert ctl("complete", "3", "blocked", "--note", "no access").out == "3 buried\n"
     assert ctl("complete", "4", "all tests pass").out == "4 done\n"
-    refused = ctl("complete", "5", "faild")
-    assert refused.status == 2
-    assert "did you mean failed?; a note goes in --note" in refused.err
+    assert ctl("complete", "5", "merged", "2").out == "5 done\n"
+    for typo, meant in (("faild", "failed"), ("failure", "failed"), ("Failed", "failed"), ("block", "blocked")):
+        refused = ctl("complete", "6", typo)
+        assert refused.status == 2
+        assert f"did you mean {meant}?; a note goes in --note" in refused.err
     items = ctl("list", "--all", "--json").json
-    assert [item.get("points") for item in items[:-1]] == [5, None, None, None, None]
+    assert [item.get("points") for item in items[:-1]] == [5, None, None, None, 2, None]
     assert items[2]["reason"] == "no access"
     assert items[3]["note"] == "all tests pass"
-    assert items[4]["state"] == "claimed"
+    assert items[4]["note"] == "merged"
+    assert items[5]["state"] == "claimed"
 
 
 def test_complete_keeps_output_and_result(ctl: Ctl, tmp_path: Path) -> None:
