@@ -32,7 +32,7 @@ Look       list  show  count  get  held  locks  explain  wait  watch  whoami
 Mend       kick  cancel  edit  pause  resume
 Parts      queue ls|show|set|pause|resume|close
            agent ls|show|register|quiet|wake|evict
-Daemon     status  dashboard  config show|get|set|unset|reload  import
+Daemon     status  dashboard  top  config show|get|set|unset|reload  import
 More       help VERB  ·  help agents  ·  help exit  ·  help --all
 
   swarmctl submit test 'Run the tests' -p high      put an item in, get its id

@@ -356,10 +356,3 @@ def whoami(call: Call) -> int:
     else:
         call.out.row(agent, why)
     return 0
-
-
-def dashboard(call: Call) -> int:
-    """The whole on one screen, once or again and again."""
-    from swarmctl.views import live
-
-    return live.dashboard(call)

@@ -92,6 +92,9 @@ STATES = Option("--state", "states", "S,…", "only in these states")
 OF_AGENT = Option("--agent", "name", "ID", "only what this agent holds")
 MINE = Option("--mine", "flag", "", "only what this agent (see whoami) holds")
 
+EVERY = Option("--every", "duration", "D", "the time between two looks (2s)")
+ROWS = Option("--rows", "count", "N", "so many queues, agents and failures at most, instead of what fits")
+
 SELECT = (STATES, IN_QUEUE, TYPES, TEAMS, OF_AGENT, MINE, OF_GROUP)
 
 WORK, LOOK, MEND, PARTS, DAEMON = "Work", "Look", "Mend", "Parts", "Daemon"

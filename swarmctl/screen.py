@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Cell = object
     """Nothing, a text or number, or a text with its colour, ``(text, colour)``."""
 
-COLUMNS = 80
-"""Cells of a line where nobody says how many there are."""
+COLUMNS, LINES = 80, 24
+"""Cells of a line, and lines, where nobody says how many there are."""
 
 NARROW, GAP, NARROW_GAP = 70, 2, 1
 """Cells between two columns; on a screen that is narrower than the first number, fewer."""
@@ -190,6 +190,14 @@ class Screen:
             columns = int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0
         coloured = terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         return cls(columns or COLUMNS, colour=coloured)
+
+    @staticmethod
+    def lines() -> int:
+        """How many lines the terminal has."""
+        try:
+            return os.get_terminal_size(1).lines or LINES
+        except OSError:
+            return LINES
 
     def paint(self, text: str, colour: str | None) -> str:
         """``text`` in a colour, if there are colours here."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from swarmctl.options import (
     DAEMON,
     DELAY,
+    EVERY,
     GROUP,
     IN_QUEUE,
     LEASE,
@@ -31,6 +32,7 @@ from swarmctl.options import (
     QUEUE,
     QUEUES,
     REF,
+    ROWS,
     SELECT,
     TEAM,
     TEAMS,
@@ -577,12 +579,24 @@ _VERBS = (
     Verb(
         "dashboard",
         "",
-        (),
+        (Option("--live", "flag", "", "again and again, as `top` does"), EVERY, ROWS),
         wire="dashboard",
-        run="swarmctl.looking:dashboard",
+        run="swarmctl.views.live:dashboard",
         group=DAEMON,
         meaning="the whole on one screen: queues, agents, rates, failures, journal, disk",
         example="swarmctl dashboard",
+    ),
+    Verb(
+        "top",
+        "",
+        (EVERY, ROWS),
+        wire="dashboard",
+        run="swarmctl.views.live:top",
+        group=DAEMON,
+        meaning="a dashboard that stays; into a log, one after another",
+        example="swarmctl top --every 5s",
+        note="On a terminal q ends it and leaves the screen as it was; the blank looks again at once. Elsewhere it "
+        "prints a screen each time, or with --json an object, until it is interrupted.",
     ),
     Verb(
         "config show",

@@ -159,4 +159,5 @@ def test_nothing_at_all(house):
         "agents_total": 0,
         "agent_states": {},
         "failures": [],
+        "failures_total": 0,
     }

@@ -3,5 +3,6 @@
 ``tables``     rows of items, agents and queues, as aligned columns with relative times
 ``details``    everything about one thing, what matters first
 ``dashboard``  the whole on one screen
-``live``       a dashboard that stays, and leaves the terminal as it was
+``live``       the verbs that show it: once, again and again on a terminal, or into a log
+``terminal``   a terminal that is borrowed, and given back as it was
 """

@@ -24,31 +24,34 @@ if TYPE_CHECKING:
 FEW = {"queues": 20, "agents": 20, "failures": 10}
 """Rows of each where nothing limits the height."""
 
+MOST = 1000
+"""Rows of each that the daemon gives."""
+
 LOW_DISK = 10
 """Percent of the file system under which what is free stands out."""
+
+ROOMY = 34
+"""Lines from which on there are blank ones between the parts, and all rates."""
 
 _LABEL = 9
 
 
 def draw(screen: Screen, facts: Facts, height: int | None = None) -> list[str]:
     """The screen's lines, at most ``height`` of them."""
-    status = facts["status"]
-    now = status["now"]
-    lines = _head(screen, facts)
+    now = facts["status"]["now"]
+    room = ROOMY if height is None else height
+    lines = [*_head(screen, facts), *_rates(screen, facts["status"], brief=room < ROOMY)]
     sections = [
-        (_many(facts["queues_total"], "queue"), facts["queues_total"], _queues(screen, facts["queues"], now)),
-        (_agents_title(facts), facts["agents_total"], _agents(screen, facts["agents"], now)),
-        (
-            "latest failures" if facts["failures"] else "no failures",
-            len(facts["failures"]),
-            _failures(screen, facts["failures"], now),
-        ),
+        ("no queues", facts["queues_total"], _queues(screen, facts, now)),
+        ("no agents", facts["agents_total"], _agents(screen, facts, now)),
+        ("no failures", facts["failures_total"], _failures(screen, facts, now)),
     ]
+    gap = [""] if room >= ROOMY else []
     wanted = [max(len(table) - 1, 0) + (len(table) <= total) for _, total, table in sections]
-    overhead = sum(3 if table else 2 for _, _, table in sections)  # a blank line, the title, the columns' header
+    overhead = sum(1 + len(gap) for _ in sections)
     rooms = wanted if height is None else shares(height - len(lines) - overhead, wanted)
-    for (title, total, table), room in zip(sections, rooms, strict=True):
-        lines += ["", screen.paint(clip(title, screen.width), BOLD), *_cut(screen, table, total, room)]
+    for (nothing, total, table), rows in zip(sections, rooms, strict=True):
+        lines += [*gap, *(_cut(screen, table, total, rows) if table else [screen.paint(nothing, DIM)])]
     return lines[:height]
 
 
@@ -56,9 +59,9 @@ def _cut(screen: Screen, table: list[str], total: int, room: int) -> list[str]:
     """The header and ``room`` lines below it; if rows are missing, the last line says how many."""
     if len(table) - 1 <= room and len(table) > total:
         return table
-    rows = table[:room] if room else []
-    left = total - max(len(rows) - 1, 0)
-    return [*rows, screen.paint(f"and {left:,} more", DIM)] if left else rows
+    rows = table[: max(room, 1)]
+    left = total - len(rows) + 1
+    return [*rows, screen.paint(f"and {left:,} more", DIM)] if room else rows
 
 
 def shares(room: int, wanted: Sequence[int]) -> list[int]:
@@ -81,45 +84,45 @@ def shares(room: int, wanted: Sequence[int]) -> list[int]:
 
 def _head(screen: Screen, facts: Facts) -> list[str]:
     status = facts["status"]
-    now = status["now"]
-    running = status["state"] == "running"
-    title = [
-        screen.paint(status["program"], BOLD),
-        screen.paint(status["state"], GREEN if running else YELLOW),
-        f"for {span(now - status['started_at'])}",
-        f"at {clock(now, now)}",
-    ]
-    lines = [" ".join(title)]
-    for label, said, colour in _alarms(status):
-        lines += _labelled(screen, label, [said], colour)
-    states = [f"{name} {number:,}" for name, number in status["states"].items() if number]
-    lines += _labelled(screen, "items", states or ["none"])
-    lines += _labelled(screen, "clients", _clients(status))
-    lines += _labelled(screen, "journal", _journal(status))
-    lines += _disk(screen, status)
-    return [*lines, *_rates(screen, status)]
-
-
-def _alarms(status: Facts) -> list[tuple[str, str, str]]:
-    found = []
+    lines = [_title(screen, status)]
     if "paused" in status:
-        found.append(("paused", status["paused"] or "everything", YELLOW))
-    return [*found, *(("trouble", str(condition), RED) for condition in status.get("conditions") or ())]
+        lines += _labelled(screen, "paused", [(status["paused"] or "everything", YELLOW)])
+    for condition in status.get("conditions") or ():
+        lines += _labelled(screen, "trouble", [(str(condition), RED)])
+    lines += _labelled(screen, "items", _by_state(status["states"], ("buried",)) or ["none"])
+    waiting = [f"{status['waiters']:,} waiting", _many(status["connections"], "connection")]
+    lines += _labelled(screen, "agents", [*_by_state(facts["agent_states"], ("suspect", "gone")), *waiting])
+    lines += _labelled(screen, "journal", _journal(status))
+    return lines + _labelled(screen, "disk", _disk(status))
+
+
+def _title(screen: Screen, status: Facts) -> str:
+    """As many words of the first line as find room."""
+    now = status["now"]
+    words = [
+        (status["program"], BOLD),
+        (status["state"], GREEN if status["state"] == "running" else YELLOW),
+        (f"for {span(now - status['started_at'])}", None),
+        (f"at {clock(now, now)}", None),
+    ]
+    while len(words) > 1 and sum(len(word) + 1 for word, _ in words) - 1 > screen.width:
+        words.pop()
+    return " ".join([screen.paint(clip(word, screen.width), colour) for word, colour in words])
+
+
+def _by_state(states: Mapping[str, int], alarming: Sequence[str]) -> list[Cell]:
+    return [
+        (f"{number:,} {name}", STATES.get(name) if name in alarming else None)
+        for name, number in states.items()
+        if number
+    ]
 
 
 def _many(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' if number > 1 else ''}" if number else f"no {what}s"
 
 
-def _clients(status: Facts) -> list[str]:
-    return [
-        _many(status["connections"], "connection"),
-        f"{status['waiters']:,} waiting",
-        f"{status['held']:,} items held",
-    ]
-
-
-def _journal(status: Facts) -> list[str]:
+def _journal(status: Facts) -> list[Cell]:
     journal = status["journal"]
     return [
         _many(journal["segments"], "segment"),
@@ -129,60 +132,64 @@ def _journal(status: Facts) -> list[str]:
     ]
 
 
-def _disk(screen: Screen, status: Facts) -> list[str]:
+def _disk(status: Facts) -> list[Cell]:
     free, total = status["disk"]["free_bytes"], status["disk"]["total_bytes"]
     percent = free * 100 // total if total else 0
     said = f"{amount(free)} free of {amount(total)} ({percent}%)"
-    return _labelled(screen, "disk", [said, status["state_dir"]], RED if percent < LOW_DISK else None)
+    return [(said, RED if percent < LOW_DISK else None), status["state_dir"]]
 
 
-def _labelled(screen: Screen, label: str, parts: Sequence[str], colour: str | None = None) -> list[str]:
+def _labelled(screen: Screen, label: str, parts: Sequence[Cell]) -> list[str]:
     """``label  part, part``, going on below where the line ends."""
     room = screen.width - _LABEL
-    lines = [""]
-    for part in map(shown, parts):
-        joined = f"{lines[-1]}, {part}" if lines[-1] else part
-        if width(joined) <= room:
-            lines[-1] = joined
-        else:
-            lines += wrap(part, room)
-    texts = [line for line in lines if line]
-    heads = [screen.paint(label.ljust(_LABEL), DIM), *[" " * _LABEL] * (len(texts) - 1)]
-    return [head + screen.paint(text, colour) for head, text in zip(heads, texts, strict=True)]
+    lines: list[list[str]] = [[]]
+    taken = 0
+    for part in parts:
+        text, colour = part if isinstance(part, tuple) else (part, None)
+        for piece in wrap(shown(str(text)), room):
+            if lines[-1] and taken + 2 + width(piece) > room:
+                lines.append([])
+                taken = 0
+            taken += width(piece) + (2 if lines[-1] else 0)
+            lines[-1].append(screen.paint(piece, colour))
+    heads = [screen.paint(label.ljust(_LABEL), DIM), *[" " * _LABEL] * (len(lines) - 1)]
+    return [head + ", ".join(line) for head, line in zip(heads, lines, strict=True)]
 
 
-def _rates(screen: Screen, status: Facts) -> list[str]:
+def _rates(screen: Screen, status: Facts, *, brief: bool) -> list[str]:
     """What happened a second, a row for each window; what never happened has no column."""
     counts = {kind: number for kind, number in status["counts"].items() if number}
     if not counts:
         return []
     alarming = {"failed": RED, "crashed": RED, "buried": RED}
     rows: list[list[Cell]] = []
-    for window, rates in status["rates"].items():
-        row: list[Cell] = [window]
+    for window, rates in list(status["rates"].items())[: 2 if brief else None]:
+        row: list[Cell] = [f"over {window}"]
         for kind in counts:
             rate = rates.get(kind, 0)
             row.append((speed(rate), alarming.get(kind) if rate else None))
         rows.append(row)
-    rows.append(["in all", *[f"{number:,}" for number in counts.values()]])
+    if not brief:
+        rows.append(["in all", *[f"{number:,}" for number in counts.values()]])
     order = ("submitted", "claimed", "completed", "failed", "crashed", "buried")
     header = [
         Column(kind, spare=0 if kind in order[:3] else 9 - order.index(kind) if kind in order else 10)
         for kind in counts
     ]
-    return ["", *screen.table([Column("per second"), *header], rows)]
+    return [*([] if brief else [""]), *screen.table([Column("per second"), *header], rows)]
 
 
 # -- the parts -----------------------------------------------------------------------------------------
 
 
-def _queues(screen: Screen, queues: Sequence[Facts], now: int) -> list[str]:
+def _queues(screen: Screen, facts: Facts, now: int) -> list[str]:
+    title = _many(facts["queues_total"], "queue").upper()
     header = (
-        Column("QUEUE", least=12), "READY", "CLAIMED", Column("SCHEDULED", spare=3), Column("BLOCKED", spare=4),
+        Column(title, least=12), "READY", "CLAIMED", Column("SCHEDULED", spare=3), Column("BLOCKED", spare=4),
         "BURIED", "OLDEST", "NOTE",
     )  # fmt: skip
     rows = []
-    for queue in queues:
+    for queue in facts["queues"]:
         buried: Cell = (str(queue["buried"]), RED) if queue["buried"] else None
         counts = [queue[name] or None for name in ("ready", "claimed", "scheduled", "blocked")]
         oldest = age(queue.get("oldest_ready_at"), now)
@@ -195,18 +202,14 @@ def _what(item: Facts | None) -> str | None:
     return None if item is None else f"{item['id']} {item['type']}: {item['description']}"
 
 
-def _agents_title(facts: Facts) -> str:
-    states = ", ".join(f"{number:,} {name}" for name, number in facts["agent_states"].items())
-    return _many(facts["agents_total"], "agent") + (f": {states}" if states else "")
-
-
-def _agents(screen: Screen, agents: Sequence[Facts], now: int) -> list[str]:
+def _agents(screen: Screen, facts: Facts, now: int) -> list[str]:
+    title = _many(facts["agents_total"], "agent").upper()
     header = (
-        Column("AGENT", least=12), "STATE", Column("TEAM", least=6, spare=2), "HOLDS", "FOR", Column("SEEN", spare=1),
+        Column(title, least=12), "STATE", Column("TEAM", least=6, spare=2), "HOLDS", "FOR", Column("SEEN", spare=1),
         "DONE", "ITEM",
     )  # fmt: skip
     rows = []
-    for agent in agents:
+    for agent in facts["agents"]:
         oldest = agent.get("oldest", {})
         stalled = oldest.get("stalled")
         seen = age(agent["seen_at"], now)
@@ -225,13 +228,13 @@ def _agents(screen: Screen, agents: Sequence[Facts], now: int) -> list[str]:
     return screen.table(header, rows)
 
 
-def _failures(screen: Screen, failures: Sequence[Facts], now: int) -> list[str]:
+def _failures(screen: Screen, facts: Facts, now: int) -> list[str]:
     header = (
-        "AGO", "ITEM", Column("TYPE", least=8, spare=2), "CAUSE", Column("NOW", spare=1),
+        "FAILED", "ITEM", Column("TYPE", least=8, spare=2), "CAUSE", Column("NOW", spare=1),
         Column("QUEUE", least=8, spare=3), Column("AGENT", least=10, spare=4), "REASON",
     )  # fmt: skip
     rows = []
-    for failure in failures:
+    for failure in facts["failures"]:
         is_now = failure.get("state", "forgotten")
         rows.append(
             [

@@ -50,6 +50,7 @@ def dashboard(desk: Desk, command: Dashboard) -> dict[str, Any]:
         "agents_total": len(tables.agents),
         "agent_states": {state: states[state] for state in _STATES if state in states},
         "failures": [_failure_row(tables, failure) for failure in failures],
+        "failures_total": len(tables.failures),
     }
 
 
