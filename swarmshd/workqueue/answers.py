@@ -165,7 +165,8 @@ def evicted(_: Desk, command: Evict, facts: Any) -> dict[str, Any]:
 
 def of_queue(desk: Desk, command: QueueSet, _: Any) -> dict[str, Any]:
     """Of ``queue_set``."""
-    return looking.queue_view(desk.tables.queues.get(command.queue) or Queue(command.queue))
+    queue = desk.tables.queues.get(command.queue) or Queue(command.queue)
+    return looking.queue_view(queue, queue.oldest)
 
 
 def paused(_: Desk, command: Pause | Resume, __: Any) -> dict[str, Any]:

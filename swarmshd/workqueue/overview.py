@@ -17,7 +17,6 @@ from swarmshd.workqueue.records import (
     BURIED,
     CLAIMED,
     FAILURES_KEPT,
-    READY,
     REASON_KEPT,
     SCHEDULED,
     Agent,
@@ -30,7 +29,6 @@ from swarmshd.workqueue.tables import Tables
 DESCRIPTION_SHOWN = 200
 """Characters of a description that are told here."""
 
-_STATES = ("suspect", "active", "quiet", "idle", "gone")
 _RANKS = {"suspect": 0, "active": 1, "quiet": 2, "idle": 3, "gone": 4}
 _NEVER = 1 << 62
 
@@ -39,16 +37,17 @@ def dashboard(desk: Desk, command: Dashboard) -> dict[str, Any]:
     """The queue's part of ``dashboard``."""
     tables = desk.tables
     all_queues = queues_of_work(desk)
-    queues = nsmallest(command.queues, all_queues, key=_queue_rank)
-    agents = nsmallest(command.agents, tables.agents.values(), key=lambda agent: _agent_rank(desk, agent))
+    queues = nsmallest(command.queues, map(_ranked_queue, all_queues))
+    ranked = [_ranked_agent(desk, agent) for agent in tables.agents.values()]
+    states = Counter(row[-1] for row in ranked)
+    agents = [tables.agents[name] for *_, name, _ in nsmallest(command.agents, ranked)]
     failures = list(tables.failures)[: -command.failures - 1 : -1]
-    states = Counter(agent_state(desk, agent) for agent in tables.agents.values())
     return {
-        "queues": [_queue_row(queue) for queue in queues],
+        "queues": [_queue_row(tables.queues[name], oldest) for *_, name, oldest in queues],
         "queues_total": len(all_queues),
         "agents": [_agent_row(desk, agent) for agent in agents],
         "agents_total": len(tables.agents),
-        "agent_states": {state: states[state] for state in _STATES if state in states},
+        "agent_states": {state: states[state] for state in _RANKS if state in states},
         "failures": [_failure_row(tables, failure) for failure in failures],
         "failures_total": len(tables.failures),
     }
@@ -57,23 +56,21 @@ def dashboard(desk: Desk, command: Dashboard) -> dict[str, Any]:
 # -- queues ----------------------------------------------------------------------------------------------
 
 
-def _queue_rank(queue: Queue) -> tuple[int, int, str]:
+def _ranked_queue(queue: Queue) -> tuple[int, int, str, Item | None]:
     """Smallest for what was ready longest; then for what is worked on, then for what lies there, then by name."""
+    oldest = queue.oldest
+    if oldest is not None:
+        return 0, oldest.since, queue.name, oldest
     items = queue.items
-    ready = items[READY]
-    if ready:
-        return 0, next(iter(ready.values())).since, queue.name
     if items[CLAIMED]:
-        return 1, -len(items[CLAIMED]), queue.name
+        return 1, -len(items[CLAIMED]), queue.name, None
     left = len(items[BURIED]) + len(items[SCHEDULED]) + len(items[BLOCKED])
-    return (2, -left, queue.name) if left or queue.settings else (3, 0, queue.name)
+    return 2 if left or queue.settings else 3, -left, queue.name, None
 
 
-def _queue_row(queue: Queue) -> dict[str, Any]:
-    view = queue_view(queue)
-    ready = queue.items[READY]
-    if ready:
-        oldest = next(iter(ready.values()))
+def _queue_row(queue: Queue, oldest: Item | None) -> dict[str, Any]:
+    view = queue_view(queue, oldest)
+    if oldest is not None:
         view["oldest"] = _short(oldest)
     return view
 
@@ -85,14 +82,15 @@ def _short(item: Item) -> dict[str, Any]:
 # -- agents ----------------------------------------------------------------------------------------------
 
 
-def _agent_rank(desk: Desk, agent: Agent) -> tuple[int, int, int, str]:
+def _ranked_agent(desk: Desk, agent: Agent) -> tuple[int, int, int, str, str]:
     """Smallest for whoever may be in trouble; then for who has held something longest, then by when it was heard."""
-    rank = _RANKS[agent_state(desk, agent)]
+    state = agent_state(desk, agent)
+    rank = _RANKS[state]
     if not agent.holds:
-        return rank, _NEVER, -agent.seen, agent.name
+        return rank, _NEVER, -agent.seen, agent.name, state
     claim = next(iter(agent.holds.values())).claim
     assert claim is not None
-    return (0 if claim.stalled else min(rank, 1)), claim.at, 0, agent.name
+    return (0 if claim.stalled else min(rank, 1)), claim.at, 0, agent.name, state
 
 
 def _agent_row(desk: Desk, agent: Agent) -> dict[str, Any]:

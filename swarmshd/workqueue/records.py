@@ -321,6 +321,11 @@ class Queue:
         )
 
     @property
+    def oldest(self) -> Item | None:
+        """The item that is ready for longest. Not free of cost: it lies behind those that were claimed before it."""
+        return next(iter(self.items[READY].values()), None)
+
+    @property
     def offers(self) -> bool:
         """Whether its ready items may be claimed now."""
         if not self.settings:

@@ -13,6 +13,7 @@ Without one the tables are all there is, which is what the fold wants.
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from sys import intern
 from typing import Any, Protocol
 
@@ -306,9 +307,7 @@ class Tables:
 
     def after(self, number: int) -> Iterator[int]:
         """Ids above ``number``, ascending, with some whose items are forgotten."""
-        order = self.order
-        for at in range(bisect_right(order, number), len(order)):
-            yield order[at]
+        return islice(self.order, bisect_right(self.order, number), None)
 
     def place(self, number: int) -> tuple[str, str, str | None] | None:
         """Queue, type and group of an item, also if it was forgotten lately."""

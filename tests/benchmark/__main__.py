@@ -16,6 +16,7 @@ from tests.benchmark.figure import Figure, Found, Skipped, shown
 from tests.benchmark.following import following
 from tests.benchmark.ground import DEFAULT_PLACE, Ground, ground, machine
 from tests.benchmark.items import items
+from tests.benchmark.looks import looks
 from tests.benchmark.peers import peers
 from tests.benchmark.programs import programs
 
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "bulk": durable.bulk,
     "following": following,
     "items": items,
+    "looks": looks,
     "heartbeats": heartbeats,
     "death": death,
     "journal": in_journal.journal,
