@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import blake2b
 from io import BytesIO
-from typing import Any, NewType, NoReturn, cast
+from typing import Any, NamedTuple, NewType, NoReturn, cast
 
+import attrs
 import cbor2
 from attrs import frozen
 from cattrs import Converter, transform_error
@@ -539,10 +540,18 @@ class ImportedQueue:
     stall_after: Milliseconds | None = None
 
 
-Row = ImportedItem | ImportedAgent | ImportedQueue
-Rows = tuple[Row | Refusal, ...]
 IMPORTED: dict[str, type] = {"item": ImportedItem, "agent": ImportedAgent, "queue": ImportedQueue}
 """The kinds of rows of an ``import``, and of what ``export`` gives."""
+
+
+class Row(NamedTuple):
+    """A row of an ``import``, and eight bytes that tell what it says from anything else (see :func:`content`)."""
+
+    said: ImportedItem | ImportedAgent | ImportedQueue
+    content: bytes
+
+
+Rows = tuple[Row | Refusal, ...]
 
 
 @frozen
@@ -735,12 +744,37 @@ def _row(row: object) -> Row | Refusal:
         return Refusal("bad_request", f"expected [kind, {{...}}] with a kind of {', '.join(IMPORTED)}: {_shown(row)}")
     kind, fields = row
     try:
-        made: Row = _STRUCTURE_ROW[kind](fields, IMPORTED[kind])
+        return Row(_STRUCTURE_ROW[kind](fields, IMPORTED[kind]), content(kind, fields))
     except Exception:  # noqa: BLE001 - as in structure()
         if type(fields) is not dict:
             return Refusal("bad_request", f"{kind}: expected a map, not {_shown(fields)}")
         return Refusal("bad_request", f"{kind}: {_why(IMPORTED[kind], fields)}")
-    return made
+
+
+_UNSAID: dict[str, dict[str, object]] = {
+    kind: {
+        field.name: protocol.PRIORITIES[MEDIUM] if field.name == "priority" else field.default
+        for field in attrs.fields(made)
+        if field.default is not attrs.NOTHING
+    }
+    for kind, made in IMPORTED.items()
+}
+_NOT_CONTENT = {"item": ("id", "origin"), "agent": ("uid", "seen_at"), "queue": ()}
+"""Names, and what changes by itself."""
+
+
+def said(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a row without those that say no more than if they were left out."""
+    unsaid = _UNSAID[kind]
+    return {name: value for name, value in fields.items() if value != unsaid.get(name)}
+
+
+def content(kind: str, fields: Mapping[str, Any]) -> bytes:
+    """Eight bytes that tell what a row says from anything else that it might say; but for its name."""
+    known = said(kind, fields)
+    for name in _NOT_CONTENT[kind]:
+        known.pop(name, None)
+    return blake2b(cbor2.dumps(dict(sorted(known.items()))), digest_size=8).digest()
 
 
 def _optional(one: Callable[[object, object], Any]) -> Callable[[object, object], Any]:

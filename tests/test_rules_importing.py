@@ -170,7 +170,28 @@ def test_ids_that_would_use_up_the_numbers_are_not_kept():
     assert bring(house, item(id=(1 << 63) - 1), item(ref="b", id=1 << 47))["ids"] == [1, 1 << 47]
 
 
-def test_a_name_is_free_again_when_its_item_is_forgotten():
+def test_what_came_in_does_not_come_in_again_when_it_is_forgotten(monkeypatch):
+    house = House(retain_done=HOUR)
+    rows = [item(ref=name) for name in "abc"]
+    bring(house, *rows)
+    for number in (1, 2, 3):
+        house.claim("w", id=number)
+        house.do("complete", id=number, agent="w")
+    house.later(2 * HOUR)
+    assert not house.tables.items
+    check(house)
+    for each in (house, house.restored()):
+        reply = each.do("import", admin=True, run="r2", rows=[*rows, item(ref="a", note="n")])
+        assert reply["unchanged"] == [0, 1, 2]
+        assert reply["ids"] == [0, 0, 0, 0]
+        assert refused(reply) == {3: "conflict"}
+    monkeypatch.setattr("swarmshd.workqueue.tables.IMPORTED_MAX", 1)
+    house.tables.remember_imported(b"8 bytes.", b"content.")
+    house.tables.remember_imported(b"others..", b"content.")
+    assert len(house.tables.imported) == 3, "the oldest goes for each that comes"
+
+
+def test_an_ended_item_is_remembered_from_when_it_came_in():
     house = House(retain_done=HOUR)
     row = item(id=1, ref=None, state="done", ended_at=THEN)
     house.submit()

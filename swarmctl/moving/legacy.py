@@ -94,9 +94,14 @@ def velocity(line: bytes) -> tuple[str, int] | None:
 # -- words and times -------------------------------------------------------------------------------------
 
 
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
 def text_of(value: object) -> str:
     """Text without half characters; anything that is no text as its JSON."""
-    text = value if type(value) is str else json.dumps(value)
+    text = value if type(value) is str else _as_json(value)
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -172,8 +177,12 @@ class _Claim:
 
     def name(self, field: str, *names: str) -> str | None:
         """The name under the first of the fields that has a value."""
-        found = next((self.value[name] for name in names if self.value.get(name) not in (None, "")), None)
-        if found is None:
+        found = None
+        for name in names:
+            found = self.value.get(name)
+            if found is not None and found != "":
+                break
+        else:
             return None
         made = identity(found) if field in ("ref", "agent") else word(found)
         if made != found:
@@ -225,8 +234,7 @@ def _describe(claim: _Claim) -> None:
     description = text_of(claim.value.get("description", ""))
     if description != claim.value.get("description", ""):
         claim.repairs.append("a description that is not UTF-8 text")
-    data = description.encode()
-    if len(data) > DESCRIPTION_MAX:
+    if len(description) * 4 > DESCRIPTION_MAX and len(data := description.encode()) > DESCRIPTION_MAX:
         claim.row["payload"] = data
         description = data[:DESCRIPTION_MAX].decode("utf-8", "ignore")
         claim.repairs.append(f"a description of {len(data)} bytes is cut; the whole of it is the payload")
@@ -298,7 +306,7 @@ def _progress(claim: _Claim) -> None:
 
 def _finished(row: Facts, kept: Facts, repairs: list[str]) -> Row:
     if kept:
-        row["legacy"] = text_of(json.dumps(kept, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
+        row["legacy"] = text_of(_as_json(kept))
     return row, repairs
 
 

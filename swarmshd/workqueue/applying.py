@@ -23,6 +23,7 @@ from swarmshd.workqueue.records import (
     Claim,
     Failure,
     Item,
+    name_digest,
     watch_key,
 )
 
@@ -136,6 +137,9 @@ def _items_forgotten(t: "Tables", event: e.ItemsForgotten) -> None:
         origin = item.option("origin")
         if origin is not None:
             del t.origins[origin]
+        imported = item.option("imported")
+        if imported is not None:
+            t.remember_imported(name_digest(item.name), imported[8:])
         t.drop_queue(item.queue)
     if len(t.order) > 2 * len(t.items) + 1000:
         t.order = [number for number in t.order if number in t.items]

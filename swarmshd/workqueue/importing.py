@@ -3,7 +3,7 @@
 What comes in keeps what it was: its state, its times, its counts, what became of it. Only a lease does not move: an
 item that somebody holds elsewhere comes in blocked, until it is kicked, unless whoever imports says otherwise.
 
-The same thing comes in once. It is known by its name (see :mod:`swarmshd.workqueue.exporting`), and the digest of what
+The same thing comes in once. It is known by its name (see :attr:`Item.name`), and the digest of what
 it was is kept. The same content again changes nothing, whatever has become of the item since; other content is a
 conflict and changes nothing either. An item keeps its id where no id as large was ever handed out here; else it gets a
 new one, and those that wait for it find it by its name.
@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Any
 
 from swarmshd import events as e
-from swarmshd.commands import Import, ImportedAgent, ImportedItem, ImportedQueue, Refusal, Row
+from swarmshd.commands import Import, ImportedAgent, ImportedItem, ImportedQueue, Refusal, Row, content
 from swarmshd.protocol import AFTER_MAX, DEPENDANTS_MAX, LABELS_MAX, LEGACY_MAX, ON_FAILURE, STATES
 from swarmshd.workqueue.desk import Desk, check_size, lease_of, room_for_agent, too_many_kinds
 from swarmshd.workqueue.exporting import (
@@ -24,9 +24,7 @@ from swarmshd.workqueue.exporting import (
     ITEM_OPTIONS,
     agent_facts,
     called,
-    content,
     item_facts,
-    name_of,
 )
 from swarmshd.workqueue.records import (
     BLOCKED,
@@ -41,6 +39,7 @@ from swarmshd.workqueue.records import (
     Agent,
     Item,
     Queue,
+    name_digest,
 )
 
 KEPT_ID_MAX = 1 << 48
@@ -51,17 +50,17 @@ def _mark(run: str) -> bytes:
     return blake2b(run.encode(), digest_size=8).digest()
 
 
-def _known(desk: Desk, row: ImportedItem) -> Item | None:
-    """The item here that the row speaks of, if there is one."""
+def _name(row: ImportedItem) -> str:
+    """What the item is called everywhere."""
     if row.ref is not None:
-        return called(desk, row.ref)
+        return row.ref
     if row.origin is not None:
         if "@" not in row.origin or row.origin[0] != "#":
             raise Refusal("bad_request", "item: origin: expected #ID@CREATED")
-        return called(desk, row.origin)
+        return row.origin
     if not row.id:
         raise Refusal("bad_request", "item: neither ref, id nor origin tells which one it is")
-    return called(desk, f"#{row.id}@{row.created_at}")
+    return f"#{row.id}@{row.created_at}"
 
 
 # -- coming in -------------------------------------------------------------------------------------------
@@ -80,18 +79,21 @@ def bring_in(desk: Desk, command: Import) -> Iterator[e.Event]:
 
 
 def _events(desk: Desk, command: Import, row: Row | Refusal, mark: bytes) -> Iterable[e.Event]:
-    if isinstance(row, ImportedItem):
-        return () if _known(desk, row) is not None else _item_events(desk, command, row, mark)
-    if isinstance(row, ImportedAgent):
-        _check_agent(desk, row)
-        agent = desk.tables.agents.get(row.agent)
-        return () if agent is not None and _has_content(agent) else (_agent_event(row, mark),)
-    if isinstance(row, ImportedQueue):
-        _check_queue(desk, row)
-        queue = desk.tables.queues.get(row.queue)
-        settings = _settings(row)
-        return () if (queue.settings if queue else {}) == settings else (e.QueueSet(row.queue, settings),)
-    raise row
+    if isinstance(row, Refusal):
+        raise row
+    said = row.said
+    if isinstance(said, ImportedItem):
+        name = _name(said)
+        if called(desk, name) is not None or name_digest(name) in desk.tables.imported:
+            return ()
+        return _item_events(desk, command, said, mark + row.content)
+    if isinstance(said, ImportedAgent):
+        _check_agent(desk, said, row.content)
+        agent = desk.tables.agents.get(said.agent)
+        return () if agent is not None and _has_content(agent) else (_agent_event(said, mark + row.content),)
+    _check_queue(desk, said)
+    settings = _settings(said)
+    return () if _settings_now(desk, said) == settings else (e.QueueSet(said.queue, settings),)
 
 
 def brought_in(desk: Desk, command: Import, facts: Any) -> dict[str, Any]:
@@ -99,24 +101,24 @@ def brought_in(desk: Desk, command: Import, facts: Any) -> dict[str, Any]:
 
     It is made from the state after the rows, so that the same request gets the same reply again.
     """
-    mark = _mark(command.run)
-    set_queues = frozenset((facts or {}).get("queues", ()))
+    mark = b"" if command.dry_run else _mark(command.run)
+    queues = frozenset((facts or {}).get("queues", ()))
     ids: list[int] = []
     unchanged: list[int] = []
     refused: list[dict[str, Any]] = []
     for number, row in enumerate(command.rows):
         found = 0
         try:
-            if isinstance(row, ImportedItem):
-                taken, found = _item_outcome(desk, command, row, mark)
-            elif isinstance(row, ImportedAgent):
-                taken = _agent_outcome(desk, command, row, mark)
-            elif isinstance(row, ImportedQueue):
-                _check_queue(desk, row)
-                queue = desk.tables.queues.get(row.queue)
-                taken = row.queue in set_queues or _settings(row) != (queue.settings if queue else {})
-            else:
+            if isinstance(row, Refusal):
                 raise row
+            said = row.said
+            if isinstance(said, ImportedItem):
+                taken, found = _item_outcome(desk, command, said, mark + row.content)
+            elif isinstance(said, ImportedAgent):
+                taken = _agent_outcome(desk, said, mark + row.content)
+            else:
+                _check_queue(desk, said)
+                taken = said.queue in queues or _settings(said) != _settings_now(desk, said)
         except Refusal as refusal:
             refused.append({"row": number, "code": refusal.code, "message": refusal.message})
         else:
@@ -126,29 +128,34 @@ def brought_in(desk: Desk, command: Import, facts: Any) -> dict[str, Any]:
     return {"ids": ids, "unchanged": unchanged, "refused": refused}
 
 
-def _item_outcome(desk: Desk, command: Import, row: ImportedItem, mark: bytes) -> tuple[bool, int]:
+def _item_outcome(desk: Desk, command: Import, row: ImportedItem, imported: bytes) -> tuple[bool, int]:
     """Whether this run brought it in, and its id here."""
-    item = _known(desk, row)
+    name = _name(row)
+    item = called(desk, name)
     if item is None:
+        content_then = desk.tables.imported.get(name_digest(name))
+        if content_then == imported[-8:]:
+            return False, 0
+        if content_then is not None:
+            raise Refusal("conflict", f"{name} came in before, with other content; it has ended and is forgotten")
         _check_item(desk, row, dry=command.dry_run)
         if command.dry_run:
             return True, 0
         raise Refusal("bad_state", "it was refused for a reason that is gone meanwhile: import it again")
     kept: bytes = item.option("imported", b"")
-    digest = content(row)
-    if kept[8:] == digest:
-        return kept[:8] == mark and not command.dry_run, item.id
-    if content(item_facts(desk, item)) == digest:
+    if kept == imported:
+        return True, item.id
+    content_now = imported[-8:]
+    if kept[8:] == content_now or content("item", item_facts(desk, item)) == content_now:
         return False, item.id
-    raise Refusal("conflict", f"item {item.id} is {name_of(item)} here, with other content; it stays as it is")
+    raise Refusal("conflict", f"item {item.id} is {item.name} here, with other content; it stays as it is")
 
 
-def _agent_outcome(desk: Desk, command: Import, row: ImportedAgent, mark: bytes) -> bool:
-    _check_agent(desk, row)
+def _agent_outcome(desk: Desk, row: ImportedAgent, imported: bytes) -> bool:
+    """Whether this run brought it in, or would."""
+    _check_agent(desk, row, imported[-8:])
     agent = desk.tables.agents.get(row.agent)
-    if agent is None or not _has_content(agent):
-        return True
-    return (agent.imported or b"")[:8] == mark and not command.dry_run
+    return agent is None or not _has_content(agent) or agent.imported == imported
 
 
 # -- items -----------------------------------------------------------------------------------------------
@@ -236,13 +243,13 @@ def _waiting(desk: Desk, target: Item) -> int:
     return sum(items[number].waits_for(target.id) for number in target.dependants or () if number in items)
 
 
-def _item_events(desk: Desk, command: Import, row: ImportedItem, mark: bytes) -> Iterator[e.Event]:
+def _item_events(desk: Desk, command: Import, row: ImportedItem, imported: bytes) -> Iterator[e.Event]:
     _check_item(desk, row)
     if row.state == CLAIMED and command.claimed == "keep" and row.holder is not None:
         _check_holder(desk, row.holder)
     state, due_at, waits, blocked = _state(desk, command, row)
     options = {name: value for name in ITEM_OPTIONS if (value := getattr(row, name)) is not None}
-    options["imported"] = mark + content(row)
+    options["imported"] = imported
     number = _number(desk, row)
     if row.ref is None and (row.origin is not None or number != row.id):
         options["origin"] = row.origin or f"#{row.id}@{row.created_at}"
@@ -278,13 +285,13 @@ def _item_events(desk: Desk, command: Import, row: ImportedItem, mark: bytes) ->
 
 def kept_id(row: Row | Refusal) -> int:
     """The id that the row asks to keep; 0 if it asks for none."""
-    number = row.id if isinstance(row, ImportedItem) else None
+    number = row.said.id if isinstance(row, Row) and isinstance(row.said, ImportedItem) else None
     return number if number is not None and number < KEPT_ID_MAX else 0
 
 
 def _number(desk: Desk, row: ImportedItem) -> int:
-    number = kept_id(row)
-    return number if number and desk.mint.keep(number) else desk.mint.id()
+    number = row.id
+    return number if number and number < KEPT_ID_MAX and desk.mint.keep(number) else desk.mint.id()
 
 
 def _after(desk: Desk, row: ImportedItem) -> tuple[int, ...]:
@@ -339,7 +346,7 @@ def _has_content(agent: Agent) -> bool:
     return agent.registered or agent.quiet or agent.imported is not None
 
 
-def _check_agent(desk: Desk, row: ImportedAgent) -> None:
+def _check_agent(desk: Desk, row: ImportedAgent, content_now: bytes) -> None:
     """Refuse what cannot be an agent here, or is another one."""
     if len(row.labels) > LABELS_MAX:
         raise Refusal("too_large", f"agent: {len(row.labels)} labels; the limit is {LABELS_MAX}", limit=LABELS_MAX)
@@ -347,13 +354,11 @@ def _check_agent(desk: Desk, row: ImportedAgent) -> None:
     agent = desk.tables.agents.get(row.agent)
     if agent is None:
         room_for_agent(desk)
-    elif _has_content(agent):
-        digest = content(row)
-        if (agent.imported or b"")[8:] != digest and content(agent_facts(agent)) != digest:
-            raise Refusal("conflict", f"agent {row.agent} is registered here, with other content; it stays as it is")
+    elif _has_content(agent) and content_now not in ((agent.imported or b"")[8:], content("agent", agent_facts(agent))):
+        raise Refusal("conflict", f"agent {row.agent} is registered here, with other content; it stays as it is")
 
 
-def _agent_event(row: ImportedAgent, mark: bytes) -> e.AgentImported:
+def _agent_event(row: ImportedAgent, imported: bytes) -> e.AgentImported:
     return e.AgentImported(
         row.agent,
         row.uid,
@@ -366,13 +371,18 @@ def _agent_event(row: ImportedAgent, mark: bytes) -> e.AgentImported:
         row.quiet,
         row.registered,
         row.seen_at,
-        mark + content(row),
+        imported,
         row.legacy,
     )
 
 
 def _settings(row: ImportedQueue) -> dict[str, Any]:
     return {name: value for name in QUEUE_SETTINGS if (value := getattr(row, name))}
+
+
+def _settings_now(desk: Desk, row: ImportedQueue) -> dict[str, Any]:
+    queue = desk.tables.queues.get(row.queue)
+    return {} if queue is None else queue.settings
 
 
 def _check_queue(desk: Desk, row: ImportedQueue) -> None:

@@ -5,6 +5,7 @@ writes their persistent fields, and only while it applies an event.
 """
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 SCHEDULED: Final = "scheduled"
@@ -194,6 +195,15 @@ class Item:
     def note(self, name: str) -> Any:
         return None if self.notes is None else self.notes.get(name)
 
+    @property
+    def name(self) -> str:
+        """What the item is called wherever it goes.
+
+        That is its ref; else its id and the time at which it was made, where it was made: ``#5@CREATED``.
+        """
+        name: str = self.option("ref") or self.option("origin") or f"#{self.id}@{self.created_at}"
+        return name
+
     def waits_for(self, number: int) -> bool:
         """Whether the item is held back by that one."""
         return self.waits is not None and number in self.waits
@@ -215,6 +225,11 @@ class Item:
 def options_size(options: dict[str, Any]) -> int:
     """Bytes that an item's options are counted with."""
     return OPTIONS_OVERHEAD + sum(len(value) for value in options.values() if isinstance(value, str))
+
+
+def name_digest(name: str) -> bytes:
+    """Eight bytes for an item's name."""
+    return blake2b(name.encode(), digest_size=8).digest()
 
 
 class Agent:

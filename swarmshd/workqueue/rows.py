@@ -2,7 +2,7 @@
 
 A row is a list that CBOR can carry: its kind, then its fields by position. Fields are only ever added at the
 end. Rows come in an order in which each refers only to what came before it: the state as a whole, queues,
-agents, items by id, the order in which ended items ended, idempotency keys.
+agents, items by id, the order in which ended items ended, what was imported and is forgotten, idempotency keys.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from swarmshd.workqueue.records import CLAIMED, ENDED, ITEM_OVERHEAD, Claim, Ite
 if TYPE_CHECKING:
     from swarmshd.workqueue.tables import Tables
 
-STATE, QUEUE, AGENT, ITEM, ENDED_ORDER, KEY = range(6)
+STATE, QUEUE, AGENT, ITEM, ENDED_ORDER, KEY, IMPORTED = range(7)
 
 
 ITEM_BYTES, KEY_BYTES, REST_BYTES = 100, 64, 4096
@@ -47,6 +47,9 @@ def rows_of(tables: "Tables") -> Iterator[list[Any]]:
     ended = list(t.ended)
     for start in range(0, len(ended), 1000):
         yield [ENDED_ORDER, ended[start : start + 1000]]
+    imported = list(t.imported.items())
+    for start in range(0, len(imported), 1000):
+        yield [IMPORTED, b"".join([name + content for name, content in imported[start : start + 1000]])]
     for minted, order in enumerate(t.key_order):
         for at, key in order:
             kept = t.keys.get(key)
@@ -174,10 +177,17 @@ def _restore_key(tables: "Tables", row: Sequence[Any]) -> None:
     tables.key_order[minted].append((at, key))
 
 
+def _restore_imported(tables: "Tables", row: Sequence[Any]) -> None:
+    data: bytes = row[1]
+    for at in range(0, len(data), 16):
+        tables.imported[data[at : at + 8]] = data[at + 8 : at + 16]
+
+
 _RESTORE: dict[int, Callable[["Tables", Sequence[Any]], None]] = {
     STATE: _restore_state,
     QUEUE: _restore_queue,
     AGENT: _restore_agent,
     ENDED_ORDER: _restore_ended,
     KEY: _restore_key,
+    IMPORTED: _restore_imported,
 }

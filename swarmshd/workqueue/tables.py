@@ -35,6 +35,9 @@ from swarmshd.workqueue.records import (
 )
 from swarmshd.workqueue.rows import restore_row, rows_of
 
+IMPORTED_MAX = 500_000
+"""Most imported items of which it is known, after they are forgotten, that they came in."""
+
 
 class Listener(Protocol):
     """Whoever keeps an index over the tables."""
@@ -72,6 +75,8 @@ class Tables:
         self.refs: dict[str, int] = {}
         self.origins: dict[str, int] = {}
         """Ids of the items that came from elsewhere, where they had another id and no ref, by what they were there."""
+        self.imported: dict[bytes, bytes] = {}
+        """Of what was imported, ended and is forgotten: its name and its content, a digest of eight bytes each."""
         self.uniques: dict[str, int] = {}
         self.watched: dict[tuple[int, int], dict[int, None]] = {}
         """Ids of items that are claimed under each watch."""
@@ -249,6 +254,12 @@ class Tables:
         agent.watch = watch
         if watch is not None:
             self.watchers.setdefault(watch, {})[agent.name] = None
+
+    def remember_imported(self, name: bytes, content: bytes) -> None:
+        """What came in from elsewhere, ended and is forgotten must not come in again by the same import."""
+        self.imported[name] = content
+        if len(self.imported) > IMPORTED_MAX:
+            del self.imported[next(iter(self.imported))]
 
     def queue(self, name: str) -> Queue:
         """The queue of that name, made if there is none."""
