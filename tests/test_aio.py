@@ -755,6 +755,7 @@ def test_a_pickled_client_is_the_same_agent_in_the_same_process(daemon: Daemon) 
     for each in (queue, copy):
         each.close()
 
+
 # -- locks ---------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
-from swarmctl.aio.claimed import GRACE
+from swarmctl.aio.alone import GRACE
 from swarmctl.client import asking
 from swarmctl.client.leased import Leased
 from swarmctl.connection import LeaseLost, Refused, mint_key
