@@ -361,8 +361,10 @@ def _refusal_facts(call: Call, refused: Refused, about: object) -> Facts:
 def _about(call: Call) -> object:
     """The one item that a call was about, for its error line."""
     words = [word for word in call.words if word != "-"]
-    takes = call.line.verb.takes.lstrip("[") if call.line.verb else ""
-    if not words or not takes.startswith(("ID", "QUEUE", "AGENT", "NAME")):
+    verb = call.line.verb
+    takes = verb.takes.lstrip("[") if verb else ""
+    named = takes.startswith(("ID", "QUEUE", "AGENT")) or (verb is not None and verb.wire in ("lock", "unlock"))
+    if not words or not named:
         return None
     try:
         return values.item_and_token(words[0])[0] if takes.startswith("ID") else words[0]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from heapq import nsmallest
 from itertools import chain, islice
+from operator import attrgetter
 from typing import Any
 
 from swarmshd.commands import (
@@ -209,11 +210,7 @@ def _known_set(desk: Desk, wanted: Filter) -> list[Item] | None:
         sets = [queue.items[state] for queue in (queues if wanted.queue else queues_of_work(desk)) for state in states]
     if sum(map(len, sets)) > LOOK_MAX:
         return None
-    return sorted((item for found in sets for item in found.values()), key=_id)
-
-
-def _id(item: Item) -> int:
-    return item.id
+    return sorted((item for found in sets for item in found.values()), key=attrgetter("id"))
 
 
 def _matches(item: Item, wanted: Filter) -> bool:
