@@ -2,7 +2,7 @@
 
 A task that is cancelled while it claims must leave no item in nobody's hand. Its connection is closed, and the daemon
 takes back what it could not tell. When the call has ended, that is so, also if the daemon is killed in the next
-moment: two questions that are answered one after the other, by the daemon that was asked for the item, show that it
+moment: three questions that are answered one after the other, by the daemon that was asked for the item, show that it
 has seen the end of the connection and written down what came of it. Where it was another daemon, or hanging up is not
 enough, the claim is repeated under its key and given back. All this takes a few milliseconds, and a bounded time
 (``GRACE``) if the daemon does not answer; then the lease decides.
@@ -95,7 +95,7 @@ class Alone:
 
     async def _taken_back(self, witness: Line | None) -> bool:
         """Whether the daemon that ``witness`` leads to, since before the claim, has seen its connection end."""
-        for _ in range(2):  # it may have read the first together with the claim
+        for _ in range(3):  # it may have let the claim's connection in with the first, and read it with the second
             await self._shared.call("hello", {"version": VERSION}, timeout=GRACE)
         return witness is not None and self._shared.line() is witness
 
