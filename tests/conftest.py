@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,14 @@ class Daemon:
         for setting in self.settings:
             base += ["--set", setting]
         return base + list(options)
+
+    def pidfds(self) -> int:
+        """How many descriptors of processes it has; what else it has open comes and goes."""
+        links = []
+        for number in os.listdir(f"/proc/{self.pid}/fd"):
+            with suppress(FileNotFoundError):
+                links.append(os.readlink(f"/proc/{self.pid}/fd/{number}"))
+        return sum("pidfd" in link for link in links)
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment in which its clients find it, without whatever the tests themselves were started with."""

@@ -4,7 +4,6 @@ The processes' descriptors go over the socket as a client passes them. How soon 
 with ``-rP`` and not asserted beyond a generous bound.
 """
 
-import contextlib
 import os
 import select
 import signal
@@ -282,25 +281,16 @@ def test_a_hundred_deaths_at_once(daemon, holders):
         assert poll.poll(0)
 
 
-def pidfds(pid: int) -> int:
-    """How many descriptors of processes the process has; what else it has open comes and goes."""
-    links = []
-    for number in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            links.append(os.readlink(f"/proc/{pid}/fd/{number}"))
-    return sum("pidfd" in link for link in links)
-
-
 def test_watched_processes_leave_no_descriptors_behind(daemon: Daemon, holders):
     with daemon.wire() as wire:
         held = holders()
         (number,) = submit(wire)
         wire.call("claim", [held.descriptor], agent="b", id=number, watch=True)
-        assert pidfds(daemon.pid) == 1
+        assert daemon.pidfds() == 1
         for _ in range(20):
             (number,) = submit(wire)
             holder = holders()
             wire.call("claim", [holder.descriptor], agent="a", id=number, watch=True)
             holder.kill()
             back(wire, number)
-        assert pidfds(daemon.pid) == 1
+        assert daemon.pidfds() == 1

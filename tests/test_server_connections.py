@@ -375,5 +375,5 @@ def test_nothing_of_a_connection_is_left(daemon):
         with daemon.wire() as wire:
             wire.send("claim", agent="a", wait=60_000)
     until(lambda: daemon.call("status")["waiters"] == 0, "nobody waits any more")
-    assert len(os.listdir(f"/proc/{daemon.pid}/fd")) <= before
+    until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) <= before, "their descriptors are closed")
     assert fcntl.fcntl(socket.socket(socket.AF_UNIX).detach(), fcntl.F_GETFD) == fcntl.FD_CLOEXEC

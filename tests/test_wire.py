@@ -195,10 +195,10 @@ def test_a_descriptor_that_no_command_asks_for_is_not_kept_for_the_next(daemon, 
         wire.call("count", [stray])
         with pytest.raises(Refused, match="no process descriptor came"):
             wire.call("register", agent="a", watch=True)
-        before = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        before = daemon.pidfds()
         for _ in range(50):
             wire.call("count", [stray])
-        assert len(os.listdir(f"/proc/{daemon.pid}/fd")) == before
+        assert daemon.pidfds() == before
 
 
 def test_what_is_no_process_is_refused(daemon):
@@ -224,13 +224,13 @@ def test_the_pidfd_of_a_dead_process_is_refused(daemon):
 
 def test_too_many_stray_descriptors_close_the_connection(daemon, two_processes):
     (_, descriptor), _ = two_processes
-    before = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+    before = daemon.pidfds()
     for sends in ([[descriptor] * 17], [[descriptor] * 10, [descriptor] * 10]):
         with daemon.wire() as wire:
             for descriptors in sends:
                 wire.send_bytes(b"\0", descriptors)  # an unfinished frame, so that they may still be needed
             assert wire.closed()
     deadline = time.monotonic() + 30
-    while len(os.listdir(f"/proc/{daemon.pid}/fd")) > before:
+    while daemon.pidfds() > before:
         assert time.monotonic() < deadline
         time.sleep(0.01)
