@@ -22,13 +22,14 @@ Everything here blocks; nothing logs: facts are returned or raised (`errors`), a
 
 The parts: `disk` (system calls), `errors`, `files` (names), `lock`, `scan` (one segment, torn or corrupt),
 `recovery`, `snapshot`, `room` and `reserve` (what can still be written), `writer`, `holdings` (what lies there),
-`archive`.
+`archive`, `reading` (what is left of the past).
 """
 
 from swarmshd.journal.archive import Tended, Terms
 from swarmshd.journal.errors import Corrupt, Full, JournalError, JournalFailed, Locked, VersionMismatch
 from swarmshd.journal.holdings import Pruned, Sizes, fold_threshold
 from swarmshd.journal.lock import StateLock
+from swarmshd.journal.reading import Past
 from swarmshd.journal.recovery import Batch, Recovery, Torn, recover
 from swarmshd.journal.snapshot import SnapshotFacts, SnapshotWriter, read_snapshot, read_snapshot_header
 from swarmshd.journal.writer import Journal
@@ -41,6 +42,7 @@ __all__ = [
     "JournalError",
     "JournalFailed",
     "Locked",
+    "Past",
     "Pruned",
     "Recovery",
     "Sizes",

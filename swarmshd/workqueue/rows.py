@@ -73,6 +73,18 @@ def _item_row(item: Item) -> list[Any]:
     ]  # fmt: skip
 
 
+def place_in(row: Sequence[Any]) -> tuple[int, str, str, str | None] | None:
+    """Id, queue, type and group of an item's row; None for any other row."""
+    if row[0] != ITEM:
+        return None
+    _, number, queue, kind = row[:4]
+    options = row[_OPTIONS]
+    return number, queue, kind, None if options is None else options.get("group")
+
+
+_OPTIONS = 19
+
+
 def restore_row(tables: "Tables", row: Sequence[Any]) -> None:
     """Put one row back. ValueError if a later program wrote it."""
     kind = row[0]
