@@ -10,10 +10,13 @@ The rooms of this package, each with its one idea:
 ``workqueue``   every rule of items, claims, agents and queues; pure
 ``records``     journal bytes: segment header, batch frame, snapshot envelope; pure
 ``journal``     segments on disk: append, sync, rotate, recover, seal, prune
+``beside``      what the programs have in common that run beside the daemon
+``history``     tells what the journal holds of the past, as its own process
 ``compact``     folds snapshot + sealed segments into the next snapshot, as its own process
 ``engine``      the single writer: decide, apply, group commit, release replies, deadlines
 ``server``      sockets, connections, backpressure, peer credentials
 ``liveness``    pidfds of watched processes
+``carrier``     carries out what takes long, beside the engine
 ``keeper``      what the daemon does beside serving: room ahead, folds, garbage collection
 ``settings``    the one table of settings
 ``configuration``  how a file, the environment and options become settings

@@ -353,6 +353,13 @@ class Watch:
 
 
 @frozen
+class History:
+    ids: tuple[Reference, ...]
+    since: Position = Position(0)
+    limit: Count = Count(1000)
+
+
+@frozen
 class Agents:
     agent: Name | None = None
 
@@ -571,6 +578,7 @@ COMMANDS: dict[str, type] = {
     "held": Held,
     "wait": Wait,
     "watch": Watch,
+    "history": History,
     "agents": Agents,
     "queues": Queues,
     "explain": Explain,
@@ -873,8 +881,8 @@ def _choose(verb: str, command: Any) -> None:
         _check_durations(verb, command)
     elif verb in ("claim_new", "lock"):
         _check_durations(verb, command)
-    elif verb == "watch":
-        _check_watch(verb, command)
+    elif verb in ("watch", "history"):
+        _check_events(verb, command)
     elif verb in ("cancel", "kick", "wait", "pause", "resume"):
         _check_target(verb, command)
     elif verb == "explain":
@@ -892,10 +900,13 @@ def _choose(verb: str, command: Any) -> None:
         _bad(verb, "watch: must be true, with the descriptor of the process")
 
 
-def _check_watch(verb: str, command: Any) -> None:
+def _check_events(verb: str, command: Any) -> None:
+    if verb == "history" and not command.ids:
+        _bad(verb, "ids: expected at least one item")
     if not 1 <= command.limit <= EVENTS_MAX:
         _bad(verb, f"limit: expected a number (1 to {EVENTS_MAX}), not {command.limit}")
-    for names, most in ((command.ids, WATCHED_MAX), (command.queue, FILTER_MAX), (command.type, FILTER_MAX)):
+    for name, most in (("ids", WATCHED_MAX), ("queue", FILTER_MAX), ("type", FILTER_MAX)):
+        names = getattr(command, name, ())
         if len(names) > most:
             raise Refusal("too_large", f"{verb}: {len(names)} names in a filter; the limit is {most}", limit=most)
 
@@ -1040,7 +1051,7 @@ def _line(line: object, uid: int, key: str | None) -> Request:
     if type(line) is not list or len(line) != 2:
         _bad("batch", f"expected [verb, arguments], not {_shown(line)}")
     verb, arguments = line
-    if verb in ("hello", "batch", "wait", "watch", "import"):
+    if verb in ("hello", "batch", "wait", "watch", "history", "import"):
         _bad("batch", f"{verb} cannot stand in a batch")
     if key is not None and verb not in READS and type(arguments) is dict and "key" not in arguments:
         arguments = {**arguments, "key": key}
@@ -1136,6 +1147,22 @@ def decode(body: bytes) -> tuple[int, object, object]:
 def _first_line(error: BaseException) -> str:
     text = str(error.__cause__ or error) or type(error).__name__
     return text.splitlines()[0][:200]
+
+
+def encode_body_with(result: dict[str, object], name: str, count: int, rows: bytes) -> bytes:
+    """The bytes of a result with one more field: an array of so many rows that are encoded already."""
+    parts = [_head(_MAP, len(result) + 1)]
+    parts += [cbor2.dumps(part) for field in result.items() for part in field]
+    return b"".join([*parts, cbor2.dumps(name), _head(_ARRAY, count), rows])
+
+
+_ARRAY, _MAP = 0x80, 0xA0
+
+
+def _head(kind: int, count: int) -> bytes:
+    """How an array or map of so many begins: as the number itself does, but for the kind in the first byte."""
+    number = cbor2.dumps(count)
+    return bytes((number[0] | kind,)) + number[1:]
 
 
 _ARRAY_OF_3, _ZERO = b"\x83", b"\x00"

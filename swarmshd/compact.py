@@ -17,41 +17,24 @@ failed or is full; 75 another fold is running; 78 damage, or a difference of for
 """
 
 import argparse
-import ctypes
 import gc
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
-from swarmshd import events, journal
+from swarmshd import beside, events, journal
 from swarmshd.workqueue.tables import Tables
-
-NICENESS = 10
 
 ROWS = 256
 """Rows in a chunk: few enough that the largest rows stay far below the bound of a chunk."""
 
-PR_SET_PDEATHSIG = 1
-
 
 class Declined(Exception):
     """The fold cannot be done by this program; the text says why."""
-
-
-def end_with_parent(parent: int) -> None:
-    """End this process when process ``parent``, which started it, ends; also if it is stopped then.
-
-    The kernel sends the signal when the *thread* ends that started us; it must live as long as its process.
-    """
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def load(recovery: journal.Recovery) -> tuple[Tables, int]:
@@ -120,9 +103,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the fold that the command line asks for; return the exit status."""
     options = arguments()
-    end_with_parent(options.parent)
-    with suppress(OSError):
-        os.nice(NICENESS)
+    beside.settle(options.parent)
     gc.disable()  # nothing here is dropped before the end
     lock = journal.StateLock(options.directory, "fold.lock")
     try:
@@ -133,18 +114,12 @@ def main() -> int:
         with lock:
             print(json.dumps(fold(options.directory, options.upto)), flush=True)  # noqa: T201 - its one result
     except journal.Locked as locked:
-        return fail(locked, 75)
+        return beside.fail("compact", locked, 75)
     except (journal.JournalError, Declined) as error:
-        return fail(error, 78)
+        return beside.fail("compact", error, 78)
     except OSError as error:
-        return fail(error, 74)
+        return beside.fail("compact", error, 74)
     return 0
-
-
-def fail(error: Exception, status: int) -> int:
-    """Say in one line why there is no snapshot."""
-    sys.stderr.write(f"swarmshd.compact: {error}\n")
-    return status
 
 
 if __name__ == "__main__":

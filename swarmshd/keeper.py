@@ -277,7 +277,7 @@ def calm_collector() -> None:
 async def run_beside(command: list[str], limit: float) -> tuple[int | None, bytes, bytes]:
     """Run a program that says little; its exit status and what it wrote. After so many seconds it is killed: None.
 
-    It is started by this thread, the one that lives as long as the daemon: see `compact.end_with_parent`.
+    It is started by this thread, the one that lives as long as the daemon: see `beside.settle`.
     """
     process = subprocess.Popen(  # noqa: ASYNC220 - the interpreter uses vfork: a millisecond, whatever our size
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -20,6 +20,7 @@ from pathlib import Path
 import trio
 
 from swarmshd import __version__, journal, systemd
+from swarmshd.carrier import Carrier
 from swarmshd.configuration import DEFAULT_FILE, ConfigError, Configuration
 from swarmshd.control import Control, set_level
 from swarmshd.engine import Engine, Started, start
@@ -217,6 +218,7 @@ class Daemon:
         clock = Clock(self.engine.queue.desk.now)
         self.clock = clock
         self.keeper = Keeper(self.engine, directory, watches, settings.gc_interval)
+        self.carrier = Carrier(self.engine, directory)
         about = {
             "pid": os.getpid(),
             "uid": os.getuid(),
@@ -246,6 +248,7 @@ class Daemon:
             await nursery.start(self._signals)
             await nursery.start(self.watches.run)
             await nursery.start(self.keeper.run)
+            await nursery.start(self.carrier.run)
             await nursery.start(self.notifier.run_watchdog, self.server.healthy)
             nursery.start_soon(self._serve, nursery.cancel_scope, name="server")
             with suppress(OSError):  # nobody needs to listen

@@ -36,6 +36,7 @@ VERBS = {
     "held": READ,
     "wait": READ,
     "watch": READ,
+    "history": READ,
     "agents": READ,
     "queues": READ,
     "explain": READ,

@@ -32,11 +32,14 @@ ROOMS = {
     "told": "events protocol",
     "workqueue": "commands events protocol",
     "journal": "records",
-    "compact": "workqueue journal records events",
+    "beside": "",
+    "compact": "beside workqueue journal records events",
+    "history": "beside told workqueue journal events protocol",
     "engine": "workqueue journal commands events told protocol settings",
     "systemd": "engine commands protocol",
     "server": "engine commands protocol settings",
     "keeper": "engine journal liveness events settings",
+    "carrier": "engine keeper journal commands events protocol",
     "control": "configuration settings commands engine server keeper systemd",
     "main": "*",
 }
@@ -51,15 +54,15 @@ IMPURE_CALLS = {"open", "print", "input", "breakpoint"}
 
 OWNERS = {
     # module: the rooms that may import it
-    "trio": {"server", "liveness", "systemd", "keeper", "main"},
-    "logging": {"engine", "server", "keeper", "control", "main", "systemd"},
+    "trio": {"server", "liveness", "systemd", "keeper", "carrier", "main"},
+    "logging": {"engine", "server", "keeper", "carrier", "control", "main", "systemd"},
     "cattrs": {"commands"},
     "sdnotify": {"systemd"},
     "tomllib": {"configuration"},
     "asyncio": set(),
 }
 
-CLOCK_ROOMS = {"server", "keeper", "main", "systemd"}
+CLOCK_ROOMS = {"server", "keeper", "carrier", "main", "systemd"}
 STOPWATCH_ROOMS = {"journal", "engine", "compact"}  # they measure how long a sync took, which decides nothing by itself
 STOPWATCHES = {"perf_counter", "perf_counter_ns"}
 CLOCKS = {

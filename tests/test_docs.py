@@ -105,6 +105,8 @@ NUMBERS = [
     ("man/swarmsh-protocol.7", "most events in the answer, 1 to {}", "commands.EVENTS_MAX", 1),
     ("man/swarmsh-protocol.7", "are answered at most every {} milliseconds", "engine.following.WAKE_EVERY", 1),
     ("man/swarmsh-protocol.7", "with at most {} events together", "engine.following.WALKED_MAX", 1),
+    ("man/swarmsh-protocol.7", "beside all others, {} at a time", "engine.errands.ERRANDS_MAX", 1),
+    ("man/swarmsh-protocol.7", "and {} of these for admins", "engine.errands.KEPT_FOR_ADMINS", 1),
     ("man/swarmsh-protocol.7", "than {} others waiting for it", "protocol.DEPENDANTS_MAX", 1),
     ("man/swarmsh-protocol.7", "up to so many, 1 to {}", "commands.CLAIM_MAX", 1),
     ("man/swarmsh-protocol.7", "at most {} names here", "commands.FILTER_MAX", 1),
@@ -212,7 +214,12 @@ def test_paths_and_targets_exist(path):
     assert not [each for each in paths if not (ROOT / each).exists()]
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z]+)\b", text)) <= targets
-    assert set(re.findall(r"python -m ([\w.]+)", text)) <= {"swarmshd.compact", "tests.drawing", "tests.benchmark"}
+    assert set(re.findall(r"python -m ([\w.]+)", text)) <= {
+        "swarmshd.compact",
+        "swarmshd.history",
+        "tests.drawing",
+        "tests.benchmark",
+    }
 
 
 def commands_in(line: str) -> Iterator[list[str]]:

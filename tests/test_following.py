@@ -87,7 +87,7 @@ def test_what_is_told_of_a_place_is_durable_too(engine):
 
 def test_without_a_position_it_begins_now(engine):
     put(engine, 3)
-    assert ask(engine, "watch") == {"position": engine.journal.durable, "events": []}
+    assert ask(engine, "watch") == {"position": engine.journal.durable, "more": False, "events": []}
     follower = Peer()
     take(engine, follower, 1, "watch", timeout=60_000)
     turn(engine)
@@ -224,8 +224,8 @@ def test_time_over_tells_where_to_go_on(engine):
     turn(engine, NOW + 999)
     assert follower.replies == []
     turn(engine, NOW + 1000)
-    assert follower.replies == [[1, 0, {"position": engine.journal.durable, "events": []}]]
-    assert len(engine.following) == 0
+    assert follower.replies == [[1, 0, {"position": engine.journal.durable, "more": False, "events": []}]]
+    assert len(engine.aside.following) == 0
 
 
 def test_who_waits_does_not_pay_for_a_leap_of_the_clock(engine):
@@ -258,31 +258,18 @@ def test_an_item_that_is_forgotten_at_once_is_still_of_its_queue(tmp_path):
 # -- positions that are not there ----------------------------------------------------------------------
 
 
-def test_a_position_that_the_ring_has_lost_is_refused_with_the_oldest(tmp_path):
+def test_the_ring_is_bounded_and_says_how_far_back_it_reaches(tmp_path):
     engine = begin(tmp_path / "state", "WATCH_RING=64K").engine
     begun = end_of(engine)
     for _ in range(25):
         put(engine, 100)
-    code, facts = ask(engine, "watch", since=begun)
-    oldest = engine.following.ring.first
-    assert (code, facts["oldest"], facts["newest"]) == ("position_gone", oldest, engine.journal.durable)
+    told = ask(engine, "status")["following"]
+    oldest = engine.aside.following.ring.first
     assert begun < oldest < engine.journal.durable
-    assert ask(engine, "status")["following"]["oldest_position"] == oldest
+    assert told == {"followers": 0, "ring_bytes": engine.aside.following.ring.bytes, "oldest_position": oldest}
+    assert told["ring_bytes"] <= 64 << 10
     assert len(every(engine, oldest)) == engine.journal.durable - oldest
-
-
-def test_a_follower_whom_the_ring_overtakes_is_told(tmp_path):
-    engine = begin(tmp_path / "state", "WATCH_RING=64K").engine
-    follower = Peer()
-    take(engine, follower, 1, "watch", timeout=60_000)
-    turn(engine)
-    put(engine)
-    take(engine, follower, 2, "watch", since=follower.replies[0][2]["position"], queue=["rare"], timeout=60_000)
-    turn(engine)
-    for _ in range(25):
-        put(engine, 100)
-    turn(engine, NOW + WAKE_EVERY)
-    assert follower.replies[1][1] == "position_gone"
+    assert ask(engine, "watch", since=begun)[0] == "busy", "the journal would be read, but there is nobody to do it"
 
 
 def test_a_position_ahead_is_refused(engine):

@@ -184,10 +184,10 @@ def test_a_failed_fold_leaves_nothing(tmp_path, monkeypatch):
 
 ORPHAN = """
 import os, signal, sys, time
-from swarmshd import compact
+from swarmshd import beside
 read, write = os.pipe()
 if os.fork() == 0:
-    compact.end_with_parent(os.getppid())
+    beside.settle(os.getppid())
     os.write(write, b"x")
     if sys.argv[1:]:
         os.kill(os.getpid(), signal.SIGSTOP)

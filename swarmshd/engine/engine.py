@@ -24,8 +24,9 @@ from weakref import WeakValueDictionary
 
 from swarmshd import events as e
 from swarmshd.commands import READS, Batch, Refusal, Request, encode_refusal, encode_result
+from swarmshd.engine.aside import ASIDE, Aside
 from swarmshd.engine.client import OWED_MAX, Client, Delivery
-from swarmshd.engine.following import Following
+from swarmshd.engine.errands import Errand
 from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.policy import policy
 from swarmshd.engine.rates import Rates
@@ -37,7 +38,6 @@ from swarmshd.engine.telling import TELLS
 from swarmshd.journal import Journal
 from swarmshd.protocol import VERBS
 from swarmshd.settings import Settings
-from swarmshd.workqueue.looking import watched
 from swarmshd.workqueue.queue import Watch, WorkQueue
 from swarmshd.workqueue.rows import rows_size
 from swarmshd.workqueue.waiting import Waiter
@@ -76,7 +76,8 @@ class Engine:
         self._latest: WeakValueDictionary[bytes, Delivery] = WeakValueDictionary()
         self._reserved: e.BlocksReserved | None = None
         self.relaxed = Relaxed()
-        self.following = queue.waiters.others = Following(ring, queue.tables.place)
+        self.aside = Aside(queue, ring, _check_class)
+        self.wake: Callable[[], None] = lambda: None  # has the owner of the loop take a turn
         self.tell: Callable[[], dict[str, Any]] = dict  # what the owner of the loop adds to ``status``
         self.answers: dict[str, Answer] = {verb: partial(tell, self) for verb, tell in TELLS.items()}
         """What is asked of the daemon, not of the queue: the answer to each verb; its owner may add some."""
@@ -106,7 +107,7 @@ class Engine:
         for waiter in list(client.waiting.values()):
             self.queue.waiters.remove(waiter)
         client.waiting.clear()
-        self.following.gone(client)
+        self.aside.gone(client)
         self.held_back.pop(client, None)
 
     def reconsider(self, client: Client) -> None:
@@ -119,11 +120,8 @@ class Engine:
                 self.queue.waiters.remove(waiter)
                 del client.waiting[waiter.number]
                 self._reply(client, encode_refusal(waiter.address[1], refusal))
-        try:
-            _check_class(client, "watch")
-        except Refusal as refusal:
-            for number in self.following.gone(client):
-                self._reply(client, encode_refusal(number, refusal))
+        for number, denied in self.aside.reconsider(client):
+            self._reply(client, encode_refusal(number, denied))
 
     def undelivered(self, deliveries: Sequence[Delivery]) -> None:
         """Nobody learned of these claims: the next :meth:`advance` takes them back."""
@@ -180,8 +178,8 @@ class Engine:
             self.inbox_bytes -= size
             round_.commands += 1
             round_.size += size
-            if request.verb == "watch":
-                self._follow(client, number, request, arrived_by)
+            if request.verb in ASIDE:
+                self._set_aside(client, number, request, arrived_by)
             else:
                 self._answer(client, number, request, watches)
         self._serve_waiting()
@@ -189,7 +187,7 @@ class Engine:
 
     def follow(self, now: int) -> None:
         """Answer those who watch, if it is time; best while a sync is under way, and others have their replies."""
-        for client, number, answer in self.following.serve(now):
+        for client, number, answer in self.aside.serve(now):
             self._reply(client, answer if isinstance(answer, bytes) else encode_refusal(number, answer))
 
     def _has_room(self) -> bool:
@@ -276,16 +274,19 @@ class Engine:
             frame = bounded(number, verb, result) if verb in READS else encode_result(number, result)
             self._reply(client, frame, deliveries)
 
-    def _follow(self, client: Client, number: int, request: Request, now: int) -> None:
-        """Let a request wait for the events that it wants."""
+    def _set_aside(self, client: Client, number: int, request: Request, now: int) -> None:
         try:
-            _check_class(client, "watch")
             if self.draining:
                 raise _draining()
-            self.queue.room_to_wait()
-            self.following.add(client, number, request.command, watched(self.queue.desk, request.command), now)
+            self.aside.take(client, number, request, now)
         except Refusal as refusal:
             self._reply(client, encode_refusal(number, refusal))
+
+    def finish(self, errand: Errand, frame: bytes) -> None:
+        """An errand has been carried out; this is its answer."""
+        if self.aside.errands.over(errand):
+            self._reply(errand.client, frame)
+            self.wake()
 
     def _one(self, client: Client, request: Request, watch: Watch | None) -> Any:
         verb = request.verb
@@ -383,7 +384,7 @@ class Engine:
             self.queue.waiters.remove(waiter)
             client.waiting.pop(waiter.number, None)
             self._reply(client, encode_refusal(number, _draining()))
-        for client, number in self.following.dismiss():
+        for client, number in self.aside.dismiss():
             self._reply(client, encode_refusal(number, _draining()))
 
     @property
@@ -416,7 +417,7 @@ class Engine:
         if self.unsynced or not round_.entries:
             return False
         body = e.encode_batch(round_.time, round_.entries)
-        self.following.written(self.journal.end, round_.events, round_.time, round_.entries, body)
+        self.aside.following.written(self.journal.end, round_.events, round_.time, round_.entries, body)
         self.journal.append(body, round_.events)
         self._round = Round(self.rates)
         self.batches += 1
@@ -448,7 +449,7 @@ class Engine:
         """The wall clock is ``gap`` ms ahead of where time had come to: take it up, and let no lease pay for it."""
         self.queue.begin(now)
         self.record(self.queue.record(e.ClockShifted(gap)))
-        self.following.shift(gap)
+        self.aside.following.shift(gap)
 
     def sync(self) -> int:
         """Make the written batch durable; blocks. May run in another thread. Returns how long it took, in ns.
@@ -466,7 +467,7 @@ class Engine:
         """The sync has returned: let the replies go."""
         self.journal.mark_durable()
         self.unsynced = False
-        self.following.durable(self.settings.watch_ring)
+        self.aside.following.durable(self.settings.watch_ring)
         if self._reserved is not None:
             self.numbers.granted(self._reserved)
             self._reserved = None
@@ -487,8 +488,7 @@ class Engine:
         due = self.relaxed.earlier(self.queue.next_deadline())
         if due is not None and self.space.waiting:
             due = self.queue.desk.now + PATIENCE
-        instants = (due, self.following.next_deadline())
-        return min((instant for instant in instants if instant is not None), default=None)
+        return min((each for each in (due, self.aside.following.next_deadline()) if each is not None), default=None)
 
 
 def _check_class(client: Client, verb: str) -> None:

@@ -10,16 +10,16 @@ position: who wants a few items is found by their ids and costs nothing when oth
 number of events, so that followers can slow the queue down only so much; they come later instead.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 from swarmshd import events as e
-from swarmshd.commands import Refusal, Watch, encode_body, encode_granted
+from swarmshd.commands import Refusal, encode_body, encode_granted
 from swarmshd.engine.client import Client
 from swarmshd.engine.ring import Ring
 from swarmshd.engine.rounds import REPLY_MAX
-from swarmshd.told import EVERYTHING, Happened, Place, Places, Told, Wanted, tell, touched
+from swarmshd.told import EVERYTHING, Happened, Places, Told, Wanted, tell, touched
 
 WAKE_EVERY = 50
 """Milliseconds between two turns in which followers are answered, while events flow."""
@@ -36,9 +36,6 @@ IDS_MAX = 1_000_000
 Written = tuple[int, int, int, list[list[Any]], bytes]
 """Of a batch: the position before it, the number of its events, its time, its entries, and its bytes."""
 
-Answer = tuple[Client, int, bytes | Refusal]
-"""Whom, the number of the request, and the frame of its result."""
-
 
 class Follower:
     """A request that waits for events after ``since``."""
@@ -54,17 +51,21 @@ class Follower:
         self.deadline = deadline
 
 
+Answer = tuple[Follower, bytes | None]
+"""Whom, and the frame of the result."""
+
+
 class Following:
     """All followers, and the ring that they are served from.
 
     Args:
         ring: the batches that were written last.
-        place: tells queue, type and group of an item by its id.
+        places: where items belong.
     """
 
-    def __init__(self, ring: Ring, place: Callable[[int], tuple[str, str, str | None] | None]) -> None:
+    def __init__(self, ring: Ring, places: Places) -> None:
         self.ring = ring
-        self._place = place
+        self._places = places
         self._followers: dict[int, Follower] = {}
         self._deadlines: list[tuple[int, int]] = []
         self._last = 0
@@ -97,40 +98,31 @@ class Following:
 
     # -- followers ---------------------------------------------------------------------------------------
 
-    def add(self, client: Client, number: int, command: Watch, ids: Sequence[int], now: int) -> None:
+    def add(self, follower: Follower) -> None:
         """Let a request wait, until there is something for it or its time is over.
 
         Raises:
             Refusal: ``position_gone``, or ``busy``.
         """
-        since = self.ring.end if command.since is None else command.since
+        since, ids = follower.since, follower.wanted.ids or ()
         if not self.ring.knows(since):
-            raise self._gone(since)
+            raise self.not_reached("watch", since)
         if self._ids + len(ids) > IDS_MAX:
             raise Refusal("busy", f"watch: {self._ids} items are watched by their ids already; watch a queue or group")
-        wanted = wanted_of(command, ids)
         self._last += 1
-        self._followers[self._last] = Follower(client, number, wanted, since, command.limit, now + command.timeout)
+        self._followers[self._last] = follower
         self._ids += len(ids)
-        heappush(self._deadlines, (now + command.timeout, self._last))
+        heappush(self._deadlines, (follower.deadline, self._last))
         if since < self.ring.end:
             self._behind = True
 
-    def _gone(self, since: int) -> Refusal:
-        first, end = self.ring.first, self.ring.end
-        if since > end:
-            return Refusal(
-                "position_gone",
-                f"watch: position {since} has not been reached, the journal is at {end}; it was restored, or it is "
-                "another daemon's",
-                newest=end,
-            )
-        return Refusal(
-            "position_gone",
-            f"watch: position {since} is gone; the oldest that is left is {first}",
-            oldest=first,
-            newest=end,
-        )
+    def not_reached(self, verb: str, since: int) -> Refusal:
+        """The refusal of a position that there never was, as far as is known here."""
+        end = self.ring.end
+        why = f"{verb}: position {since} has not been reached, the journal is at {end}"
+        if since < end:
+            why = f"{verb}: position {since} was never reached, it lies between two epochs"
+        return Refusal("position_gone", f"{why}; it was restored, or it is another daemon's", newest=end)
 
     def gone(self, client: Client) -> list[int]:
         """The client's connection has closed, or it may not look any more. Returns the numbers of its requests."""
@@ -169,7 +161,10 @@ class Following:
     # -- answering ---------------------------------------------------------------------------------------
 
     def serve(self, now: int) -> Iterator[Answer]:
-        """Answer those for whom there is something, if it is time, and those whose own time is over."""
+        """Those for whom there is something, if it is time, and those whose own time is over; with their answer.
+
+        Who stands before what the ring holds gets None.
+        """
         if not self._followers:
             self._behind = False
             return
@@ -189,8 +184,8 @@ class Following:
             for key in overdue:
                 if key in self._followers:
                     follower = self._remove(key)
-                    body, _ = encoded(follower.since, [], follower.wanted)
-                    yield follower.client, follower.number, encode_granted(follower.number, body)
+                    body, _ = encoded(follower.since, [], follower.wanted, self.ring.end)
+                    yield follower, encode_granted(follower.number, body)
 
     def _deliver(self, keys: Sequence[int], reached: set[int]) -> Iterator[Answer]:
         """Walk on with these followers, as far as a turn goes, and answer those who got something."""
@@ -207,11 +202,10 @@ class Following:
             reached.update(some)
             if not self.ring.knows(since):  # it has moved on meanwhile
                 for key in some:
-                    follower = self._remove(key)
-                    yield follower.client, follower.number, self._gone(since)
+                    yield self._remove(key), None
                 continue
             audience = Audience((key, self._followers[key]) for key in some)
-            end, walked = audience.walk(self.ring, since, min(share, left), self._known)
+            end, walked = audience.walk(self.ring, since, min(share, left), self._places)
             left -= walked
             for group in audience.groups:
                 yield from self._answer(group, group.full_at or end)
@@ -220,17 +214,13 @@ class Following:
         """Give everybody in a group what was found for it up to ``end``, or let them wait there."""
         body = b""
         if group.rows:
-            body, end = encoded(end, group.rows, group.wanted)
+            body, end = encoded(end, group.rows, group.wanted, self.ring.end)
         for key in group.keys:
             if group.rows:
                 follower = self._remove(key)
-                yield follower.client, follower.number, encode_granted(follower.number, body)
+                yield follower, encode_granted(follower.number, body)
             else:
                 self._followers[key].since = end
-
-    def _known(self, number: int) -> Place | None:
-        place = self._place(number)
-        return None if place is None else Place(*place)
 
 
 class Group:
@@ -312,17 +302,13 @@ class Audience:
                 group.take(position, told)
 
 
-def wanted_of(command: Watch, ids: Sequence[int]) -> Wanted:
-    """What a request wants to be told of."""
-    if not (ids or command.queue or command.type or command.group):
-        return EVERYTHING
-    return Wanted(frozenset(ids) if ids else None, frozenset(command.queue), frozenset(command.type), command.group)
+def encoded(position: int, rows: list[Told], wanted: Wanted, end: int) -> tuple[bytes, int]:
+    """The result with these events, and the position that it goes on from: an earlier one, if they are too many.
 
-
-def encoded(position: int, rows: list[Told], wanted: Wanted) -> tuple[bytes, int]:
-    """The result with these events, and the position that it goes on from: an earlier one, if they are too many."""
+    ``end`` is the position up to which there are events.
+    """
     while True:
-        result: dict[str, Any] = {"position": position, "events": rows}
+        result: dict[str, Any] = {"position": position, "more": position < end, "events": rows}
         if wanted.ids is not None:
             result["ids"] = sorted(wanted.ids)
         body = encode_body(result)

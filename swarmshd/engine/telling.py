@@ -29,7 +29,7 @@ def _hello(engine: "Engine", client: Client, request: Request) -> dict[str, Any]
         "program": f"swarmshd {__version__}",
         "epoch": engine.queue.tables.epoch,
         "position": engine.journal.durable,
-        "capabilities": ["batch", "wait", "watch", "watch-process"],
+        "capabilities": ["batch", "history", "wait", "watch", "watch-process"],
         "you": {"uid": client.actor.uid, "pid": client.actor.pid, "classes": sorted(client.classes)},
         "limits": {
             "frame_max": settings.frame_max,
@@ -73,6 +73,7 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
         for state, items in each.items.items():
             states[state] = states.get(state, 0) + len(items)
     sizes = engine.journal.sizes()
+    following = engine.aside.following
     chosen, minted = tables.key_order
     oldest = min((order[0][0] for order in (chosen, minted) if order), default=queue.desk.now)
     reply: dict[str, Any] = {
@@ -86,12 +87,13 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
         "states": states,
         "queues": len(tables.queues) - (LOCKS in tables.queues),
         "agents": len(tables.agents),
-        "waiters": len(queue.waiters) + len(engine.following),
+        "waiters": len(queue.waiters) + len(following),
         "following": {
-            "followers": len(engine.following),
-            "ring_bytes": engine.following.ring.bytes,
-            "oldest_position": engine.following.ring.first,
+            "followers": len(following),
+            "ring_bytes": following.ring.bytes,
+            "oldest_position": following.ring.first,
         },
+        "errands": len(engine.aside.errands),
         "held": states.get("claimed", 0),
         "locks": len(tables.queues[LOCKS].items["claimed"]) if LOCKS in tables.queues else 0,
         "items_bytes": tables.bytes,

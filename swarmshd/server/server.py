@@ -120,6 +120,7 @@ class Server:
         self._stated = True
         self._stop_at: int | None = None
         engine.tell = self.tell
+        engine.wake = self.wake
 
     # -- for other tasks ---------------------------------------------------------------------------------
 

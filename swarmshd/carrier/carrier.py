@@ -1,0 +1,53 @@
+"""One task for each errand.
+
+The engine hands an errand over while it decides, and goes on; the task works on it beside the server's, and gives the
+engine the answer, which leaves like any other. When the client goes, or the daemon drains, the task is cancelled.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import trio
+
+from swarmshd.carrier.past import Past
+from swarmshd.commands import Refusal, encode_granted, encode_refusal
+from swarmshd.engine import Engine, Errand
+
+log = logging.getLogger("swarmshd.carrier")
+
+Carry = Callable[[Errand], Awaitable[bytes]]
+"""Carries an errand out, to the encoded result. Raises Refusal, or OSError where the system does not let it."""
+
+
+class Carrier:
+    """Carries errands out while :meth:`run` runs."""
+
+    def __init__(self, engine: Engine, directory: Path) -> None:
+        self._engine = engine
+        self._past = Past(directory, lambda: engine.journal.durable)
+        self._verbs: dict[str, Carry] = {"watch": self._past.watch, "history": self._past.history}
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take errands, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._past.forget)
+
+            def carry(errand: Errand) -> None:
+                nursery.start_soon(self._carry, errand, name=errand.verb)
+
+            self._engine.aside.errands.carry = carry
+            task_status.started()
+
+    async def _carry(self, errand: Errand) -> None:
+        with trio.CancelScope() as scope:
+            errand.cancel = scope.cancel
+            try:
+                frame = encode_granted(errand.number, await self._verbs[errand.verb](errand))
+            except Refusal as refusal:
+                frame = encode_refusal(errand.number, refusal)
+            except OSError as error:  # out of descriptors, processes or memory: it may be there again soon
+                log.error("%s: %s", errand.verb, error)
+                why = f"{errand.verb}: {error.strerror or error}; try again"
+                frame = encode_refusal(errand.number, Refusal("overloaded", why))
+            self._engine.finish(errand, frame)
