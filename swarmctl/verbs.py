@@ -362,6 +362,18 @@ _VERBS = (
         "4: no such item, or the position is gone.",
     ),
     Verb(
+        "history",
+        "ID…",
+        (),
+        wire="history",
+        run="swarmctl.history:history",
+        group=LOOK,
+        meaning="every event of items, oldest first: time, id, event, who, details",
+        example="swarmctl history 42",
+        note="Read from the journal, as far back as it is kept; where the beginning is gone it says so. With --json "
+        "the events as `watch` has them.",
+    ),
+    Verb(
         "whoami",
         "",
         (),

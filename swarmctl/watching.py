@@ -47,7 +47,7 @@ def watch(call: Call) -> int:
         call.out.flush()
         if once and reply["events"]:
             return 0
-        if until is not None and time.monotonic() >= until:
+        if until is not None and time.monotonic() >= until and not reply["more"]:
             return _over(call, since)
 
 

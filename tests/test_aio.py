@@ -84,7 +84,7 @@ def test_a_new_verb_comes_by_itself() -> None:
         for node in ast.parse(inspect.getsource(module)).body
         if isinstance(node, ast.FunctionDef) and ast.unparse(node.returns or ast.Constant(None)).startswith("Ask[")
     }
-    within = {"page", "batch", "cancel_some", "events"}  # parts of list, submit_many, cancel_group and watch
+    within = {"page", "batch", "cancel_some"}  # parts of list, submit_many and cancel_group
     offered = {name for name in asks if not name.startswith("_")} - within
     kinds: list[tuple[type, set[str]]] = [
         (swarmctl.Client, set()), (aio.Client, set()), (swarmctl.client.Pipeline, {"wait"}), (aio.Pipeline, {"wait"})

@@ -40,9 +40,9 @@ from swarmctl.client import asking, several
 from swarmctl.client.ask import Ask, Reference, Reply, Seconds, Words, milliseconds
 from swarmctl.client.asker import Asker, keyed
 from swarmctl.client.pipeline import Handle
-from swarmctl.client.several import WORK_WAIT, Ids, IdsOrRefusals, Pages, Plan
+from swarmctl.client.several import WORK_WAIT, Ids, IdsOrRefusals, Pages, Past, Plan
 from swarmctl.client.verbs import Verb, Verbs
-from swarmctl.client.watching import Followed
+from swarmctl.client.watching import Followed, filters
 from swarmctl.connection.exchange import CLAIMS, WAITS
 
 __all__ = ["Answer", "Claimed", "Client", "Events", "Handle", "Lock", "Pipeline"]
@@ -234,5 +234,15 @@ class Client(Asker, Verbs):
             NotFound: there is no such item; or, with the code ``position_gone``, when it goes on to events that the
                 journal does not have any more.
         """
-        wanted = asking.filtered_events(ids, queue, type, group)
+        wanted = filters(ids, queue, type, group)
         return Events(self, Followed(wanted, since, timeout, once=until_change))
+
+    def history(self, *ids: Reference) -> Rows:
+        """Every event of these items that the journal still holds, oldest first; read page by page.
+
+        An item whose first event is not ``submitted`` or ``imported`` is older than what is left of the journal.
+
+        Raises:
+            NotFound: there never was such an item; or its ref is forgotten.
+        """
+        return Rows(self, Past(ids))

@@ -27,9 +27,9 @@ from swarmctl.client.keeping import Keeper
 from swarmctl.client.locked import Lock
 from swarmctl.client.pipeline import Handle, Pipeline
 from swarmctl.client.pool import Pool
-from swarmctl.client.several import LEFT_DELAY, WORK_WAIT, Ids, IdsOrRefusals, Pages, Plan
+from swarmctl.client.several import LEFT_DELAY, WORK_WAIT, Ids, IdsOrRefusals, Pages, Past, Plan
 from swarmctl.client.verbs import Verb, Verbs
-from swarmctl.client.watching import Events, Followed
+from swarmctl.client.watching import Events, Followed, filters
 from swarmctl.connection import Empty, Refused
 
 __all__ = ["Claimed", "Client", "Events", "Handle", "Lock", "Pipeline"]
@@ -243,5 +243,17 @@ class Client(Asker, Verbs):
             NotFound: there is no such item; or, with the code ``position_gone``, when it goes on to events that the
                 journal does not have any more.
         """
-        wanted = asking.filtered_events(ids, queue, type, group)
+        wanted = filters(ids, queue, type, group)
         return Events(self, Followed(wanted, since, timeout, once=until_change))
+
+    def history(self, *ids: Reference) -> Iterator[Reply]:
+        """Every event of these items that the journal still holds, oldest first; read page by page.
+
+        An item whose first event is not ``submitted`` or ``imported`` is older than what is left of the journal.
+
+        Raises:
+            NotFound: there never was such an item; or its ref is forgotten.
+        """
+        pages = Past(ids)
+        while pages.more:
+            yield from pages.take(self.ask(pages.ask()))

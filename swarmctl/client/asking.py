@@ -396,18 +396,6 @@ def wait(*ids: Reference, group: str | None = None, any: bool | None = None, tim
     return Ask("wait", _whole, {"ids": list(ids) or None, "group": group, "any": any}, wait=timeout)
 
 
-def events(wanted: Mapping[str, object], since: int | None, limit: int | None, wait: Seconds) -> Ask[Reply]:
-    """One page of events; waits so long for the first."""
-    return Ask("watch", _whole, {**wanted, "since": since, "limit": limit}, wait=wait)
-
-
-def filtered_events(
-    ids: Iterable[Reference], queue: Words | None, type: Words | None, group: str | None
-) -> dict[str, object]:
-    """The filters of ``watch``."""
-    return {"ids": list(ids) or None, "queue": as_words(queue), "type": as_words(type), "group": group}
-
-
 # -- agents, queues, daemon ----------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from swarmctl.client import asking
-from swarmctl.client.ask import Ask, Reply
+from swarmctl.client.ask import Ask, Reference, Reply
 from swarmctl.client.asker import Asker
 from swarmctl.connection import Refused, refusal
 from swarmshd.protocol import SUBMITS_MAX
@@ -93,3 +93,21 @@ class Pages:
         self.more, self._after_id = reply["more"], reply["after_id"]
         items: list[Reply] = reply["items"]
         return items
+
+
+class Past(Pages):
+    """The events of some items, read page by page."""
+
+    def __init__(self, ids: Iterable[Reference]) -> None:
+        super().__init__({}, None)
+        self._ids = list(ids)
+        self._since: int | None = None
+
+    def ask(self) -> Ask[Reply]:
+        return Ask("history", lambda _, reply: reply, {"ids": self._ids, "since": self._since})
+
+    def take(self, reply: Reply) -> list[Reply]:
+        self.more, self._since = reply["more"], reply["position"]
+        self._ids = reply["ids"]  # refs are forgotten with their items
+        events: list[Reply] = reply["events"]
+        return events

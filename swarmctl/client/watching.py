@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Self
 
-from swarmctl.client import asking
-from swarmctl.client.ask import Ask, Reply, Seconds, milliseconds
+from swarmctl.client.ask import Ask, Reference, Reply, Seconds, Words, as_words, milliseconds
 
 if TYPE_CHECKING:
     from swarmctl.client import Client
 
 ROUND = 600.0
 """Longest single wait that is asked for, in seconds."""
+
+
+def filters(ids: Iterable[Reference], queue: Words | None, type: Words | None, group: str | None) -> dict[str, object]:
+    """What ``watch`` selects events by."""
+    return {"ids": list(ids) or None, "queue": as_words(queue), "type": as_words(type), "group": group}
 
 
 class Followed:
@@ -30,27 +34,32 @@ class Followed:
         self._until = None if timeout is None else time.monotonic() + timeout
         self._once = once
         self._over = False
+        self._begun = since is not None
         self._found: deque[Reply] = deque()
         self._reached = since
         self.position = since or 0
 
     def first(self) -> Ask[Reply] | None:
         """What to ask before all: where we are. What happens before the first answer could else be lost with it."""
-        return asking.events(self._wanted, None, None, 0) if self._reached is None else None
+        return self._page(None, None, 0) if self._reached is None else None
 
     def ask(self) -> Ask[Reply] | None:
         """What to ask when there is no event; None when it is over."""
         if self._over:
             return None
         left = ROUND if self._until is None else max(0.0, self._until - time.monotonic())
-        self._over = left == 0
-        return asking.events(self._wanted, self._reached, 1 if self._once else None, min(left, ROUND))
+        return self._page(self._reached, 1 if self._once else None, min(left, ROUND))
+
+    def _page(self, since: int | None, limit: int | None, wait: Seconds) -> Ask[Reply]:
+        return Ask("watch", lambda _, reply: reply, {**self._wanted, "since": since, "limit": limit}, wait=wait)
 
     def take(self, reply: Reply) -> None:
         """The answer to either."""
         self._found.extend(reply["events"])
-        self._over = self._over or (self._once and bool(self._found))
         self._reached = reply["position"]
+        late = self._until is not None and time.monotonic() >= self._until
+        self._over = (self._once and bool(self._found)) or (late and self._begun and not reply["more"])
+        self._begun = True
         if not self._found:
             self.position = reply["position"]
         if "ids" in reply:  # refs are forgotten with their items
