@@ -12,7 +12,7 @@ ifneq ($(HERE),$(shell cat $(VENV)/.made 2>/dev/null))
 STALE := stale
 endif
 
-.PHONY: check test demo benchmark format clean stale
+.PHONY: check test demo benchmark completions format clean stale
 
 check: $(VENV)/.dev  ## what a change must pass before it is committed; under a minute
 	$(BIN)/ruff format --check --quiet .
@@ -28,6 +28,11 @@ demo: $(VENV)/.run  ## a swarm at work, from nothing, in about a minute
 
 benchmark: $(VENV)/.dev  ## the figures that are promised, measured here
 	@$(BIN)/python -m tests.benchmark
+
+completions: $(VENV)/.run  ## the files for packagers, made from the table of verbs
+	@$(BIN)/swarmctl completion bash > contrib/completions/swarmctl.bash
+	@$(BIN)/swarmctl completion zsh > contrib/completions/_swarmctl
+	@$(BIN)/swarmctl completion fish > contrib/completions/swarmctl.fish
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -34,7 +34,7 @@ Mend       kick  cancel  edit  pause  resume
 Parts      queue ls|show|set|pause|resume|close
            agent ls|show|register|quiet|wake|evict
 Daemon     status  dashboard  top  config show|get|set|unset|reload  import
-More       help VERB  ·  help agents  ·  help exit  ·  help --all
+More       help VERB  ·  help agents  ·  help exit  ·  help --all  ·  completion
 
   swarmctl submit test 'Run the tests' -p high      put an item in, get its id
   swarmctl claim --wait 5m                          take the next: id, token, …

@@ -136,7 +136,7 @@ def resume(call: Call) -> int:
     return _pausing(call, "resume", {})
 
 
-_SETTINGS = {
+QUEUE_SETTINGS = {
     # as typed: (the wire's name, how its value is read)
     "limit": "number",
     "max-length": "number",
@@ -153,13 +153,13 @@ def queue_set(call: Call) -> int:
     arguments: Facts = {}
     for word in call.words[1:]:
         name, equals, value = word.partition("=")
-        kind = _SETTINGS.get(name)
+        kind = QUEUE_SETTINGS.get(name)
         if not equals or kind is None:
             from swarmctl.help import nearest
 
+            names = ", ".join(QUEUE_SETTINGS)
             raise Usage(
-                f"{show(word)} is not NAME=VALUE with one of {', '.join(_SETTINGS)}{nearest(name, _SETTINGS)}",
-                call.spoken,
+                f"{show(word)} is not NAME=VALUE with one of {names}{nearest(name, QUEUE_SETTINGS)}", call.spoken
             )
         arguments[name.replace("-", "_")] = (
             _flag(value, call.spoken) if name == "closed" else positional(kind, value, name, call.spoken)
@@ -180,7 +180,7 @@ def _settings(queue: Facts) -> tuple[object, ...]:
     from swarmctl.render import span
 
     shown = []
-    for name, kind in _SETTINGS.items():
+    for name, kind in QUEUE_SETTINGS.items():
         value = queue.get(name.replace("-", "_"))
         if value not in (None, False):
             shown.append(f"{name}={span(value) if kind == 'duration' else 'yes' if value is True else value}")

@@ -7,7 +7,7 @@ that a duration means the same everywhere. Pure, and imports nothing that a bare
 
 from __future__ import annotations
 
-from swarmshd.protocol import NAME_MAX, PRIORITIES, STATES, is_name
+from swarmshd.protocol import NAME_MAX, ON_FAILURE, PRIORITIES, STATES, is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -194,6 +194,16 @@ def one_of(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+CHOICES = {
+    # kind of an option's word: the words that it may be; of ``states``, several with commas
+    "priority": PRIORITIES,
+    "states": STATES,
+    "on_failure": ON_FAILURE,
+    "claimed": ("hold", "ready", "keep"),
+    "by": ("state", "queue", "type", "team", "agent", "group"),
+    "of": ("queues", "agents", "items", "claimed", "buried", "types", "teams", "locks"),
+}
+
 READERS: dict[str, Callable[[str], Any]] = {
     # kind: reader. A kind of a comma list may be given several times; a path keeps bytes that are not UTF-8.
     "text": text,
@@ -212,9 +222,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "item": item,
     "items": items,
     "item_and_token": item_and_token,
-    "on_failure": one_of("hold", "cancel", "run"),
-    "claimed": one_of("hold", "ready", "keep"),
-    "by": one_of("state", "queue", "type", "team", "agent", "group"),
+    **{kind: one_of(*words) for kind, words in CHOICES.items() if kind not in ("priority", "states")},
 }
 """How each kind of option reads its word."""
 

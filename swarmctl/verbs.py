@@ -664,6 +664,18 @@ _VERBS = (
         note="A file with anything wrong in it changes nothing: status 78 and its line.",
     ),
     Verb(
+        "completion",
+        "[bash|zsh|fish]",
+        (Option("--of", "of", "WHAT", "instead of a script, what there is now, a word and a tab and about it a line"),),
+        wire="",
+        run="swarmctl.completion:completion",
+        group=DAEMON,
+        meaning="the script with which a shell completes command lines",
+        example="source <(swarmctl completion bash)",
+        note="WHAT is queues, agents, items, claimed, buried, types, teams or locks; the scripts ask for these. It is "
+        "silent when the daemon does not answer at once.",
+    ),
+    Verb(
         "help",
         "[VERB…]",
         (Option("--all", "flag", "", "every name that is accepted"),),
