@@ -98,6 +98,9 @@ _swarmctl_verb() {
             values+='--since=- --queue=many:ask:queues --type=many:ask:types --group=- --timeout=- '
             places='ask:items...'
             ;;
+        'history')
+            places='ask:items...'
+            ;;
         'whoami')
             ;;
         'kick')
@@ -196,7 +199,7 @@ _swarmctl_verb() {
             ;;
         'help')
             options='--all'
-            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|whoami|kick|cancel|edit|pause|resume|register|limit|import|status|dashboard|top|completion|help|queue|queues|drain|agent|agents|config|reload|quiet|wake|evict|exit|agents...'
+            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|import|status|dashboard|top|completion|help|queue|queues|drain|agent|agents|config|reload|quiet|wake|evict|exit|agents...'
             ;;
         'queue pause')
             options='--all --hard -m --message'
@@ -339,7 +342,7 @@ _swarmctl() {
             config) _swarmctl_place 'show|get|set|unset|reload|ls|list' ;;
         esac
     elif [[ -z $verb ]]; then
-        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|whoami|kick|cancel|edit|pause|resume|register|limit|import|status|dashboard|top|completion|help|queue|queues|drain|agent|agents|config|reload|quiet|wake|evict'
+        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|import|status|dashboard|top|completion|help|queue|queues|drain|agent|agents|config|reload|quiet|wake|evict'
     else
         for word in $places; do
             [[ $count -eq 0 || $word == *... ]] && break

@@ -111,6 +111,7 @@ complete -c swarmctl -n '__swarmctl_first' -a 'explain' -d 'why nobody has an it
 complete -c swarmctl -n '__swarmctl_first' -a 'locks' -d 'the locks that are held: name, agent, since when, fence, pid, how many wait'
 complete -c swarmctl -n '__swarmctl_first' -a 'wait' -d 'wait until items have ended; prints those that did not succeed'
 complete -c swarmctl -n '__swarmctl_first' -a 'watch' -d 'events as they happen, one JSON object a line'
+complete -c swarmctl -n '__swarmctl_first' -a 'history' -d 'every event of items, oldest first: time, id, event, who, details'
 complete -c swarmctl -n '__swarmctl_first' -a 'whoami' -d 'the agent that you are, and why'
 complete -c swarmctl -n '__swarmctl_first' -a 'kick' -d 'put buried items back, or blocked ones that wait in vain'
 complete -c swarmctl -n '__swarmctl_first' -a 'cancel' -d 'end open items; a holder learns it at its next word'
@@ -295,6 +296,8 @@ complete -c swarmctl -n '__swarmctl_at any watch' -l until-change -d 'end with t
 complete -c swarmctl -n '__swarmctl_at any watch' -l timeout -d 'end after that time (never)' -r -f
 complete -c swarmctl -n '__swarmctl_at 0+ watch' -k -a '(__swarmctl_ask items)' -f
 
+complete -c swarmctl -n '__swarmctl_at 0+ history' -k -a '(__swarmctl_ask items)' -f
+
 
 complete -c swarmctl -n '__swarmctl_at any kick' -l queue -d 'buried items of this queue' -r -k -a '(__swarmctl_ask queues)' -f
 complete -c swarmctl -n '__swarmctl_at any kick' -l group -d 'all items of this group' -r -f
@@ -373,7 +376,7 @@ complete -c swarmctl -n '__swarmctl_at any completion' -l of -d 'instead of a sc
 complete -c swarmctl -n '__swarmctl_at 0 completion' -k -a 'bash zsh fish' -f
 
 complete -c swarmctl -n '__swarmctl_at any help' -l all -d 'every name that is accepted'
-complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch whoami kick cancel edit pause resume register limit import status dashboard top completion help queue queues drain agent agents config reload quiet wake evict exit agents' -f
+complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit import status dashboard top completion help queue queues drain agent agents config reload quiet wake evict exit agents' -f
 
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l all -d 'every queue'
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l hard -d 'with --all: running work is told to stop as well'
