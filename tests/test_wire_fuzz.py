@@ -207,6 +207,7 @@ def sound(verb: str) -> dict[str, object]:
         )
     targets: dict[str, dict[str, object]] = {
         "wait": {"ids": [1]},
+        "history": {"ids": [1]},
         "kick": {"id": 1},
         "explain": {"id": 1},
         "cancel": {"id": 1},
