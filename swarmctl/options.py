@@ -98,3 +98,5 @@ ROWS = Option("--rows", "count", "N", "so many queues, agents and failures at mo
 SELECT = (STATES, IN_QUEUE, TYPES, TEAMS, OF_AGENT, MINE, OF_GROUP)
 
 WORK, LOOK, MEND, PARTS, DAEMON = "Work", "Look", "Mend", "Parts", "Daemon"
+
+STATE_DIR = Option("--state-dir", "path", "DIR", "the state directory of a daemon that does not run")

@@ -32,6 +32,8 @@ SHORT = {
     "config ls": "config show",
     "config list": "config show",
     "reload": "config reload",
+    "journal": "journal list",
+    "journal ls": "journal list",
     "quiet": "agent quiet",
     "wake": "agent wake",
     "evict": "agent evict",
@@ -59,7 +61,7 @@ HABITS = {
 LOG = ("get", "output")
 """``log ID`` is ``get ID output``."""
 
-NOUNS = ("queue", "agent", "config")
+NOUNS = ("queue", "agent", "config", "journal")
 """Words that are verbs together with the next one."""
 
 

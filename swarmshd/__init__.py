@@ -13,6 +13,7 @@ The rooms of this package, each with its one idea:
 ``beside``      what the programs have in common that run beside the daemon
 ``history``     tells what the journal holds of the past, as its own process
 ``compact``     folds snapshot + sealed segments into the next snapshot, as its own process
+``salvage``     what can be had of the journal's files beside the daemon: check, repair, backup, restore
 ``engine``      the single writer: decide, apply, group commit, release replies, deadlines
 ``server``      sockets, connections, backpressure, peer credentials
 ``liveness``    pidfds of watched processes

@@ -420,6 +420,20 @@ def encode_rows(rows: Sequence[object]) -> bytes:
     return cbor2.dumps(rows)
 
 
+def encode_row(row: object) -> bytes:
+    """One row of a snapshot."""
+    return cbor2.dumps(row)
+
+
+def join_rows(encoded: Sequence[bytes]) -> bytes:
+    """The chunk of rows that were encoded one by one; the same bytes as `encode_rows` gives."""
+    count = len(encoded)
+    size = (count | 0x80).to_bytes(1, "big") if count < 24 else b"\x9a" + count.to_bytes(4, "big")
+    if 24 <= count < 1 << 16:
+        size = b"\x98" + count.to_bytes(1, "big") if count < 256 else b"\x99" + count.to_bytes(2, "big")
+    return size + b"".join(encoded)
+
+
 def decode_rows(chunk: bytes) -> list[Any]:
     """The rows of a snapshot chunk; ValueError if the bytes are none."""
     return _array(chunk, None)

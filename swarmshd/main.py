@@ -7,6 +7,7 @@ damaged journal) ends it with 78.
 """
 
 import argparse
+import errno
 import logging
 import os
 import pwd
@@ -26,6 +27,8 @@ from swarmshd.control import Control, set_level
 from swarmshd.engine import Engine, Started, start
 from swarmshd.keeper import Keeper, calm_collector
 from swarmshd.liveness import WATCHES_MAX, NotWatchable, Watches, boot_id
+from swarmshd.salvage import backup
+from swarmshd.salvage.founding import NotEmpty
 from swarmshd.server import Access, Clock, Server, descriptor_budget, listen
 from swarmshd.server.clock import wall
 from swarmshd.settings import Settings
@@ -35,7 +38,7 @@ log = logging.getLogger("swarmshd")
 PATH_MAX = 107
 """Bytes of a Unix socket's path, as sun_path has them."""
 
-EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 69, 74, 75, 77, 78
+EX_CONFLICT, EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 5, 69, 74, 75, 77, 78
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -59,6 +62,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--state-dir", metavar="DIR", help="where the journal lives")
     parser.add_argument("--socket", metavar="PATH", help="where to listen")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="set one setting; repeatable")
+    parser.add_argument(
+        "--restore", metavar="FILE", help="make the state directory, which is empty, of a backup (-: stdin), and end"
+    )
     parser.add_argument("--log-level", metavar="LEVEL", help="trace, debug, info, warning or error")
     parser.add_argument("--version", action="version", version=f"swarmshd {__version__}")
     return parser.parse_args(argv)
@@ -171,7 +177,8 @@ def _recover(directory: Path, settings: Settings, watches: Watches) -> Started:
     except (journal.Full, journal.JournalFailed) as error:
         raise Quit(EX_IOERR, str(error)) from None
     except OSError as error:
-        raise Quit(EX_CONFIG, _cannot(directory, error)) from None
+        status = EX_IOERR if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT) else EX_CONFIG
+        raise Quit(status, _cannot(directory, error)) from None
 
 
 def _tell(started: Started, settings: Settings, directory: Path) -> None:
@@ -360,6 +367,26 @@ def _serve(arguments: argparse.Namespace) -> None:
             listening.close()
 
 
+def _restore(arguments: argparse.Namespace) -> None:
+    """Make a state directory of a backup. It needs no daemon, and starts none."""
+    directory = state_directory(arguments.state_dir)
+    with _lock(directory, _configuration(arguments).settings):
+        try:
+            with sys.stdin.buffer if arguments.restore == "-" else open(arguments.restore, "rb") as source:
+                made = backup.restore(source, directory)
+        except NotEmpty as error:
+            raise Quit(EX_CONFLICT, f"state directory {error}") from None
+        except backup.Unusable as error:
+            raise Quit(EX_CONFIG, f"{arguments.restore}: {error}; give another") from None
+        except OSError as error:
+            where = error.filename if isinstance(error.filename, str) else arguments.restore
+            raise Quit(EX_IOERR, f"{where}: {error.strerror}") from None
+    sys.stdout.write(
+        f"swarmshd: restored {made['items']} items, {made['open']} of them open, {made['returned']} given back, "
+        f"from position {made['of_position']} into {directory}\n"
+    )
+
+
 def _unwritable(failed: BaseException) -> BaseException:
     """What to raise for this: the one line of a journal that cannot be written, or itself."""
     cause: BaseException | None = failed
@@ -381,7 +408,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon; returns its exit status."""
     arguments = _arguments(argv)
     try:
-        _serve(arguments)
+        if arguments.restore is not None:
+            _restore(arguments)
+        else:
+            _serve(arguments)
     except Quit as quit_:
         with suppress(OSError):  # the status says it too
             sys.stderr.write(f"swarmshd: {quit_}\n")

@@ -23,6 +23,10 @@ Frame
 Snapshot
     A header, chunks with a header each, and an end record with the totals; each is bound to the one before it
     by a running CRC, so that a chunk that is missing, doubled, moved or cut is recognised.
+
+Backup
+    The same with another header. Each chunk is a part of a file of the journal: its name, as many bytes as the
+    header states instead of rows, and then what follows in that file.
 """
 
 from struct import Struct
@@ -61,6 +65,11 @@ SNAPSHOT_MAGIC = b"SWARMSNP"
 SNAPSHOT_HEADER = Struct(">8sIIIIQQQ")  # magic, format, program format, salt, zero, position, epoch, created; a CRC
 SNAPSHOT_HEADER_SIZE = SNAPSHOT_HEADER.size + WORD.size
 assert SNAPSHOT_HEADER_SIZE == 52
+
+BACKUP_MAGIC = b"SWARMBAK"
+BACKUP_HEADER = Struct(">8sIIQQQ")  # magic, format, salt, position, epoch, created; a CRC follows
+BACKUP_HEADER_SIZE = BACKUP_HEADER.size + WORD.size
+assert BACKUP_HEADER_SIZE == 44
 
 CHUNK_MAGIC = b"SwC\xa7"
 CHUNK_HEADER = Struct(">4sIII")  # magic, number of the chunk, length, rows; a CRC of header and body follows
@@ -131,6 +140,15 @@ class SnapshotHeader(NamedTuple):
     created: int
 
 
+class BackupHeader(NamedTuple):
+    """What a backup states of itself: it holds every event up to `position`, and was made at `created`."""
+
+    salt: int
+    position: int
+    epoch: int
+    created: int
+
+
 # --- segment -----------------------------------------------------------------------------------------------
 
 
@@ -154,11 +172,19 @@ def unpack_segment_header(data: bytes) -> SegmentHeader:
     magic, version, salt, epoch, start, previous, created = SEGMENT_HEADER.unpack_from(data)
     if magic != SEGMENT_MAGIC:
         raise Unsound("this is no segment: its first 8 bytes are wrong")
-    if version > FORMAT:
-        raise UnknownFormat(version)
+    _check_format(data, SEGMENT_MAGIC, version, SECTOR - WORD.size)
     if WORD.unpack_from(data, SECTOR - WORD.size)[0] != crc32(memoryview(data)[: SECTOR - WORD.size]):
         raise Unsound("the CRC of the segment header does not match")
     return SegmentHeader(salt, epoch, start, previous, created)
+
+
+def _check_format(data: bytes, magic: bytes, version: int, size: int) -> None:
+    """Tell a later format from a damaged number: where all else is as we would have written it, that is damaged."""
+    if version > FORMAT:
+        ours = magic + WORD.pack(FORMAT) + data[len(magic) + WORD.size : size]
+        if WORD.unpack_from(data, size)[0] == crc32(ours):
+            raise Unsound("the number of the format is damaged")
+        raise UnknownFormat(version)
 
 
 # --- frames ------------------------------------------------------------------------------------------------
@@ -269,8 +295,7 @@ def unpack_snapshot_header(data: bytes) -> tuple[SnapshotHeader, int]:
     magic, version, program_format, salt, _zero, position, epoch, created = SNAPSHOT_HEADER.unpack_from(data)
     if magic != SNAPSHOT_MAGIC:
         raise Unsound("this is no snapshot: its first 8 bytes are wrong")
-    if version > FORMAT:
-        raise UnknownFormat(version)
+    _check_format(data, SNAPSHOT_MAGIC, version, SNAPSHOT_HEADER.size)
     crc: int = WORD.unpack_from(data, SNAPSHOT_HEADER.size)[0]
     if crc32(memoryview(data)[: SNAPSHOT_HEADER.size]) != crc:
         raise Unsound("the CRC of the snapshot header does not match")
@@ -326,3 +351,31 @@ def check_end(data: bytes, chunks: int, rows: int, running: int) -> None:
     """
     if data != pack_end(chunks, rows, running):
         raise Unsound("the end record of the snapshot is missing or does not match")
+
+
+# --- backup ------------------------------------------------------------------------------------------------
+
+
+def pack_backup_header(header: BackupHeader) -> bytes:
+    """The bytes that open a backup; their last four are where the running CRC of the chunks starts."""
+    head = BACKUP_HEADER.pack(BACKUP_MAGIC, FORMAT, *header)
+    return head + WORD.pack(crc32(head))
+
+
+def unpack_backup_header(data: bytes) -> tuple[BackupHeader, int]:
+    """Read the header back; return it and its CRC.
+
+    Raises:
+        Unsound: it is cut short, has another magic, or a bad CRC.
+        UnknownFormat: it is of a newer format.
+    """
+    if not data.startswith(BACKUP_MAGIC):
+        raise Unsound("this is no backup: its first 8 bytes are wrong")
+    if len(data) < BACKUP_HEADER_SIZE:
+        raise Unsound("the header of the backup is cut short")
+    _, version, *stated = BACKUP_HEADER.unpack_from(data)
+    _check_format(data, BACKUP_MAGIC, version, BACKUP_HEADER.size)
+    crc: int = WORD.unpack_from(data, BACKUP_HEADER.size)[0]
+    if crc32(memoryview(data)[: BACKUP_HEADER.size]) != crc:
+        raise Unsound("the CRC of the header of the backup does not match")
+    return BackupHeader(*stated), crc

@@ -91,6 +91,8 @@ class House:
         self.mint = Numbers()
         self.queue = WorkQueue(self.policy, self.mint)
         self.replayed = Tables()
+        self.written: list[tuple[int, bytes]] = []
+        """The batches of the journal, each with its position."""
         self.now = NOW
         self.waiters: list[Waiter] = []
         self.served: list[tuple[Waiter, Any]] = []
@@ -252,6 +254,7 @@ class House:
     def log(self, entry: e.Entry) -> None:
         """Into bytes, out of them, and into the other tables."""
         body = e.encode_batch(self.now, [e.encode_entry(entry)])
+        self.written.append((self.replayed.position, body))
         self.replayed.replay(e.decode_batch(body, self.replayed.position))
 
     def restored(self) -> "House":
@@ -259,6 +262,7 @@ class House:
         other = House.__new__(House)
         other.policy, other.mint, other.now = self.policy, self.mint, self.now
         other.waiters, other.served = [], []
+        other.written = self.written
         rows = list(self.tables.rows())
         other.replayed = Tables()
         other.queue = WorkQueue(self.policy, self.mint)

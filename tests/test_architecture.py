@@ -38,6 +38,7 @@ ROOMS = {
     "engine": "workqueue journal commands events told protocol settings",
     "systemd": "engine commands protocol",
     "server": "engine commands protocol settings",
+    "salvage": "compact told workqueue journal records events settings",
     "keeper": "engine journal liveness events settings",
     "carrier": "engine keeper journal commands events protocol",
     "control": "configuration settings commands engine server keeper systemd",
@@ -63,7 +64,8 @@ OWNERS = {
 }
 
 CLOCK_ROOMS = {"server", "keeper", "carrier", "main", "systemd"}
-STOPWATCH_ROOMS = {"journal", "engine", "compact"}  # they measure how long a sync took, which decides nothing by itself
+# they measure how long a sync took, which decides nothing by itself
+STOPWATCH_ROOMS = {"journal", "engine", "compact", "salvage"}
 STOPWATCHES = {"perf_counter", "perf_counter_ns"}
 CLOCKS = {
     "time": {

@@ -12,6 +12,7 @@ from swarmshd import compact, events
 from swarmshd.journal import Corrupt, Journal, SnapshotWriter, StateLock, recover
 from swarmshd.journal.disk import Disk
 from swarmshd.journal.files import listing
+from swarmshd.workqueue.rows import ITEM
 from swarmshd.workqueue.tables import Tables
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +76,7 @@ def test_a_fold_keeps_the_state(tmp_path):
     assert done["written"] is True
     assert done["position"] == starts[-1]
     assert done["segments"] == len(starts) - 1
-    assert done["items"] == len(state(tmp_path, upto=starts[-1]))
+    assert done["items"] == sum(row[0] == ITEM for row in state(tmp_path, upto=starts[-1]))
     assert done["bytes"] == listing(tmp_path).snapshots[0][1].stat().st_size
     assert state(tmp_path) == whole
     assert journal.prune(done["position"]).segments == len(starts) - 1
@@ -176,7 +177,7 @@ def test_rows_of_a_later_program_are_not_guessed_at(tmp_path, row):
 
 def test_a_failed_fold_leaves_nothing(tmp_path, monkeypatch):
     fill(tmp_path)
-    monkeypatch.setattr(events, "encode_rows", lambda rows: 1 / 0)
+    monkeypatch.setattr(events, "join_rows", lambda rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         compact.fold(tmp_path, 1 << 60)
     assert not list(tmp_path.glob("snapshot-*"))

@@ -6,6 +6,7 @@ names the place.
 """
 
 import shutil
+import zlib
 
 import pytest
 
@@ -375,9 +376,10 @@ def test_a_snapshot_beyond_the_journal_is_corruption(tmp_path):
 
 def test_a_newer_format_is_never_called_damage(tmp_path):
     build(tmp_path)
-    for path in [segments(tmp_path)[-1], next(tmp_path.glob("snapshot-*"))]:
+    for path, size in [(segments(tmp_path)[-1], 508), (next(tmp_path.glob("snapshot-*")), 48)]:
         data = path.read_bytes()
-        path.write_bytes(data[:8] + (9).to_bytes(4, "big") + data[12:])
+        newer = data[:8] + (9).to_bytes(4, "big") + data[12:size]
+        path.write_bytes(newer + zlib.crc32(newer).to_bytes(4, "big") + data[size + 4 :])
         with pytest.raises(VersionMismatch, match="journal format 9"):
             read(tmp_path)
         path.write_bytes(data)

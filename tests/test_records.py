@@ -3,6 +3,7 @@
 import re
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -101,16 +102,25 @@ def test_a_body_belongs_to_its_header():
     assert not records.body_is_sound(memoryview(mixed), 0, header)
 
 
-def test_a_newer_version_is_told_from_damage():
-    segment = bytearray(records.pack_segment_header(records.SegmentHeader(SALT, 1, 0, 0, 0)))
-    segment[8:12] = (records.FORMAT + 1).to_bytes(4, "big")
-    with pytest.raises(records.UnknownFormat) as newer:
-        records.unpack_segment_header(bytes(segment))
-    assert newer.value.found == records.FORMAT + 1
-    snapshot = bytearray(records.pack_snapshot_header(records.SnapshotHeader(1, 2, 3, 4, 5)))
-    snapshot[8:12] = (records.FORMAT + 6).to_bytes(4, "big")
-    with pytest.raises(records.UnknownFormat, match="format 7"):
-        records.unpack_snapshot_header(bytes(snapshot))
+def test_a_newer_version_is_told_from_damage(monkeypatch):
+    kinds = [
+        (lambda: records.pack_segment_header(records.SegmentHeader(SALT, 1, 0, 0, 0)), records.unpack_segment_header),
+        (lambda: records.pack_snapshot_header(records.SnapshotHeader(1, 2, 3, 4, 5)), records.unpack_snapshot_header),
+        (lambda: records.pack_backup_header(records.BackupHeader(1, 2, 3, 4)), records.unpack_backup_header),
+    ]
+    pack: Any
+    unpack: Any
+    for pack, unpack in kinds:
+        monkeypatch.setattr(records, "FORMAT", records.FORMAT + 6)
+        newer = pack()
+        monkeypatch.undo()
+        with pytest.raises(records.UnknownFormat, match="format 7") as found:
+            unpack(newer)
+        assert found.value.found == records.FORMAT + 6
+        damaged = bytearray(pack())
+        damaged[11] ^= 0x10
+        with pytest.raises(records.Unsound, match="number of the format"):
+            unpack(bytes(damaged))
 
 
 def test_a_frame_of_a_newer_version_is_told_from_damage(monkeypatch):
@@ -194,6 +204,7 @@ def test_the_manual_draws_these_bytes():
         "segment header": records.SECTOR,
         "frame header": records.FRAME_HEADER_SIZE,
         "snapshot header": records.SNAPSHOT_HEADER_SIZE,
+        "backup header": records.BACKUP_HEADER_SIZE,
         "chunk header": records.CHUNK_HEADER_SIZE,
         "end record": records.END_SIZE,
     }
@@ -206,7 +217,7 @@ def test_the_manual_draws_these_bytes():
             assert int(offset) == at, name
             at += int(length)
         assert at == size, name
-    for magic in ("SWARMJRN", "SWARMSNP", "SwB", "SwC", "SwE"):
+    for magic in ("SWARMJRN", "SWARMSNP", "SWARMBAK", "SwB", "SwC", "SwE"):
         assert magic in text
     for body in (0, 1, 100):
         assert records.frame_size(body) == (40 + body + 4 + 7) // 8 * 8

@@ -18,7 +18,9 @@ class Corrupt(JournalError):
     """Bytes that were durable are damaged or missing. Nothing was changed; a person must decide."""
 
     def __init__(self, path: Path, offset: int, why: str) -> None:
-        super().__init__(f"journal damaged: {path} at offset {offset}: {why}; run `swarmctl journal repair`")
+        place = path.parent
+        mend = f"swarmctl journal repair --state-dir {place} --to {place}.sound"
+        super().__init__(f"journal damaged: {path} at offset {offset}: {why}; run `{mend}`")
         self.path = path
         self.offset = offset
         self.why = why

@@ -2,19 +2,28 @@
 
 A row is a list that CBOR can carry: its kind, then its fields by position. Fields are only ever added at the
 end. Rows come in an order in which each refers only to what came before it: the state as a whole, queues,
-agents, items by id, the order in which ended items ended, what was imported and is forgotten, idempotency keys.
+agents, items by id, the order in which ended items ended, what was imported and is forgotten, idempotency keys. The
+last row is the digest of all others.
+
+The digest is the same for the same state, however it came about: by deciding, by replay, or from a snapshot. Two
+fields do not count, as they change without an event: the time, and when an agent was last heard of.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
+from swarmshd import events as e
 from swarmshd.workqueue.records import CLAIMED, ENDED, ITEM_OVERHEAD, Claim, Item, watch_key
 
 if TYPE_CHECKING:
     from swarmshd.workqueue.tables import Tables
 
-STATE, QUEUE, AGENT, ITEM, ENDED_ORDER, KEY, IMPORTED = range(7)
+STATE, QUEUE, AGENT, ITEM, ENDED_ORDER, KEY, IMPORTED, DIGEST = range(8)
+
+HELD = 21
+"""Where an item's row has its claim."""
 
 
 ITEM_BYTES, KEY_BYTES, REST_BYTES = 100, 64, 4096
@@ -83,6 +92,36 @@ def place_in(row: Sequence[Any]) -> tuple[int, str, str, str | None] | None:
 
 
 _OPTIONS = 19
+
+
+class Digest:
+    """The digest of rows, given one by one with their bytes."""
+
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=16)
+
+    def add(self, row: list[Any], encoded: bytes) -> None:
+        """The next row, in the order of :func:`rows_of`."""
+        if row[0] == STATE:
+            encoded = e.encode_row([*row[:_TIME], None, *row[_TIME + 1 :]])
+        elif row[0] == AGENT:
+            encoded = e.encode_row([*row[:_SEEN], None, *row[_SEEN + 1 :]])
+        self._hash.update(encoded)
+
+    @property
+    def value(self) -> bytes:
+        return self._hash.digest()
+
+
+_TIME, _SEEN = 2, 12
+
+
+def digest_of(tables: "Tables") -> bytes:
+    """The digest of the state; it takes a few microseconds for each item."""
+    digest = Digest()
+    for row in rows_of(tables):
+        digest.add(row, e.encode_row(row))
+    return digest.value
 
 
 def restore_row(tables: "Tables", row: Sequence[Any]) -> None:
@@ -195,6 +234,10 @@ def _restore_imported(tables: "Tables", row: Sequence[Any]) -> None:
         tables.imported[data[at : at + 8]] = data[at + 8 : at + 16]
 
 
+def _restore_digest(tables: "Tables", row: Sequence[Any]) -> None:
+    tables.digest = row[1]
+
+
 _RESTORE: dict[int, Callable[["Tables", Sequence[Any]], None]] = {
     STATE: _restore_state,
     QUEUE: _restore_queue,
@@ -202,4 +245,5 @@ _RESTORE: dict[int, Callable[["Tables", Sequence[Any]], None]] = {
     ENDED_ORDER: _restore_ended,
     KEY: _restore_key,
     IMPORTED: _restore_imported,
+    DIGEST: _restore_digest,
 }

@@ -97,6 +97,8 @@ class Tables:
         """The latest claims that failed or crashed, and what was buried; volatile."""
         self.departed = Departed()
         """Volatile."""
+        self.digest = b""
+        """What the snapshot says that its digest is; volatile."""
         self.bytes = 0
         self.epoch = 0
         self.boot = ""
