@@ -322,6 +322,16 @@ class CountItems(Filter):
 
 
 @frozen
+class Export:
+    state: tuple[str, ...] = ()
+    queue: tuple[Name, ...] = ()
+    type: tuple[Name, ...] = ()
+    team: tuple[Name, ...] = ()
+    group: Name | None = None
+    after: Note | None = None
+
+
+@frozen
 class Get:
     id: Reference
     what: str
@@ -581,6 +591,7 @@ COMMANDS: dict[str, type] = {
     "history": History,
     "agents": Agents,
     "queues": Queues,
+    "export": Export,
     "explain": Explain,
     "status": Status,
     "dashboard": Dashboard,
@@ -864,7 +875,7 @@ def _choose(verb: str, command: Any) -> None:
         _check_submit(command)
     elif verb == "get":
         _one_of("what", command.what)
-    elif verb in ("list", "count"):
+    elif verb in ("list", "count", "export"):
         for state in command.state:
             if state not in protocol.STATES:
                 _bad(verb, f"state: expected one of {', '.join(protocol.STATES)}, not {_shown(state)}")

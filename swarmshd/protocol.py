@@ -39,6 +39,7 @@ VERBS = {
     "history": READ,
     "agents": READ,
     "queues": READ,
+    "export": READ,
     "explain": READ,
     "status": READ,
     "dashboard": READ,

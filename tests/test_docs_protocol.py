@@ -288,6 +288,9 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("import", {"run": "r2", "claimed": "ready", "rows": [["item", OLD | {"note": "n"}], ["item", {}]]}, ""),
     ("import", {"run": "r3", "rows": 5}, "bad_request"),
     ("show", {"id": "old"}, ""),
+    ("export", {}, ""),
+    ("export", {"state": ["done"], "after": "item:5"}, ""),
+    ("export", {"after": "item:x"}, "bad_request"),
     ("nothing", {}, "unknown_verb"),
 ]
 

@@ -1,11 +1,16 @@
-"""Items, agents and queues as they go out to another daemon, known there by the names that they have everywhere."""
+"""Items, agents and queues as they go out to another daemon, known there by the names that they have everywhere.
 
+They go out page by page: the settings of queues, then agents, then items by their numbers, so that what an item waits
+for stands before it. Each page is the state at its own moment; what changes between two pages may be in either form.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
-from swarmshd.commands import said
+from swarmshd.commands import Export, Refusal, said
 from swarmshd.protocol import PRIORITIES
 from swarmshd.workqueue.desk import Desk
-from swarmshd.workqueue.records import BLOCKED, ENDED, Agent, Item
+from swarmshd.workqueue.records import BLOCKED, ENDED, SCHEDULED, Agent, Item
 
 ITEM_OPTIONS = ("group", "ref", "unique", "lease", "max_runtime", "max_attempts", "on_failure", "agent", "legacy")
 ITEM_NOTES = (
@@ -47,7 +52,7 @@ def item_facts(desk: Desk, item: Item) -> Facts:
         "team": item.team,
         "payload": item.payload,
         "require": item.require,
-        "due_at": item.due_at,
+        "due_at": item.due_at if item.state in (SCHEDULED, BLOCKED) else None,
         "ended_at": notes.get("ended_at", item.since if item.state in ENDED else None),
         "after": tuple(items[number].name for number in item.after if number in items),
         "waits": () if blocked else tuple(items[number].name for number in sorted(item.waits or ())),
@@ -92,4 +97,66 @@ def agent_facts(agent: Agent) -> Facts:
             "seen_at": agent.seen,
             "legacy": agent.legacy,
         },
+    )
+
+
+# -- page by page ----------------------------------------------------------------------------------------
+
+ROWS_MAX = 1000
+BYTES_MAX = 1 << 19
+"""Bounds of one page; the row that passes the second is in it."""
+
+LOOKED_MAX = 5000
+"""Items that one page looks at."""
+
+QUEUE, AGENT, ITEM = "queue", "agent", "item"
+
+
+def export(desk: Desk, command: Export) -> Facts:
+    """The rows after ``after``, which is what the page before gave as ``next``."""
+    rows: list[list[Any]] = []
+    size = 0
+    for looked, (place, kind, facts) in enumerate(_rows(desk, command)):
+        if facts:
+            rows.append([kind, facts])
+            size += 100 + sum(len(value) for value in facts.values() if isinstance(value, (bytes, str)))
+        if len(rows) == ROWS_MAX or size >= BYTES_MAX or looked == LOOKED_MAX:
+            return {"rows": rows, "next": place}
+    return {"rows": rows}
+
+
+def _rows(desk: Desk, command: Export) -> Iterator[tuple[str, str, Facts]]:
+    """Where each row stands, its kind, and what it says; nothing, if it was not asked for."""
+    tables = desk.tables
+    kind, colon, after = (command.after or "").partition(":")
+    if command.after is not None and (
+        kind not in (QUEUE, AGENT, ITEM) or not colon or (kind == ITEM and not after.isdecimal())
+    ):
+        raise Refusal("bad_request", "export: after: expected what the page before gave as next")
+    if kind in ("", QUEUE):
+        for name in sorted(tables.queues):
+            if name > after:
+                queue = tables.queues[name]
+                wanted = name[0] != "@" and queue.settings and (not command.queue or name in command.queue)
+                yield f"{QUEUE}:{name}", QUEUE, {"queue": name, **queue.settings} if wanted else {}
+        after = ""
+    chosen = command.state or command.queue or command.type or command.team or command.group is not None
+    if kind in ("", QUEUE, AGENT) and not chosen:
+        for name in sorted(tables.agents):
+            if name > after:
+                agent = tables.agents[name]
+                yield f"{AGENT}:{name}", AGENT, agent_facts(agent) if agent.registered or agent.quiet else {}
+    for number in tables.after(int(after) if kind == ITEM else 0):
+        item = tables.items.get(number)
+        yield f"{ITEM}:{number}", ITEM, item_facts(desk, item) if item and _chosen(item, command) else {}
+
+
+def _chosen(item: Item, command: Export) -> bool:
+    return (
+        item.queue.name[0] != "@"
+        and (not command.state or item.state in command.state)
+        and (not command.queue or item.queue.name in command.queue)
+        and (not command.type or item.type in command.type)
+        and (not command.team or item.team in command.team)
+        and (command.group is None or item.option("group") == command.group)
     )
