@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 
 from swarmctl import cli, values, verbs
 from swarmctl.parse import Usage, show
+from swarmctl.progress import Progress
 from swarmshd.protocol import FRAME_MAX, SUBMITS_MAX
 
 TYPE_CHECKING = False
@@ -64,7 +64,7 @@ def submit(call: Call) -> int:
         lines = _lines(source, defaults)
         if "all_or_nothing" in call.given:
             return _whole(call, lines)
-        return _each(call, lines, Progress(source, path, quiet=call.quiet))
+        return _each(call, lines, _bar(source, path, quiet=call.quiet))
 
 
 def _defaults(call: Call) -> Facts:
@@ -250,30 +250,10 @@ _READERS: dict[str, Callable[[Any], Facts]] = {
 # -- sending -------------------------------------------------------------------------------------------
 
 
-class Progress:
-    """A bar on a terminal: how much of the file is in. Its share is by bytes, where the file has a size."""
-
-    def __init__(self, source: BinaryIO, path: str, *, quiet: bool) -> None:
-        self._source = source
-        self._total = 0
-        if path != "-" and not quiet and os.isatty(2):
-            self._total = os.fstat(source.fileno()).st_size
-        self._shown_at = 0.0
-
-    def show(self, done: int) -> None:
-        """Draw the bar for ``done`` lines, at most ten times a second."""
-        now = time.monotonic()
-        if not self._total or now - self._shown_at < 0.1:
-            return
-        self._shown_at = now
-        share = min(1.0, self._source.tell() / self._total)
-        bar = "#" * round(share * 30)
-        os.write(2, f"\r[{bar:<30}] {share:4.0%}  {done} items".encode())
-
-    def end(self) -> None:
-        """Clear the bar."""
-        if self._shown_at:
-            os.write(2, b"\r\x1b[K")
+def _bar(source: BinaryIO, path: str, *, quiet: bool) -> Progress:
+    """A bar whose share is that of the bytes, where the file has a size."""
+    total = 0 if path == "-" else os.fstat(source.fileno()).st_size
+    return Progress((lambda: source.tell() / total) if total else None, quiet=quiet)
 
 
 def _each(call: Call, lines: Iterator[Facts | BadLine], progress: Progress) -> int:

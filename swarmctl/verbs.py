@@ -35,6 +35,7 @@ from swarmctl.options import (
     ROWS,
     SELECT,
     STATE_DIR,
+    STATES,
     TEAM,
     TEAMS,
     TYPES,
@@ -564,6 +565,28 @@ _VERBS = (
         example="swarmctl limit nightly 4",
     ),
     Verb(
+        "export",
+        "",
+        (
+            STATES,
+            IN_QUEUE,
+            TYPES,
+            TEAMS,
+            OF_GROUP,
+            Option("-o --to", "path", "FILE", "write to FILE, which is replaced when all is written (stdout)"),
+            Option("--legacy", "path", "DIR", "write the old system's files into DIR instead"),
+            Option("--force", "flag", "", "with --legacy: replace files that export did not write"),
+        ),
+        wire="export",
+        run="swarmctl.moving.exporting:export",
+        group=DAEMON,
+        meaning="everything but leases, as JSON lines",
+        example="swarmctl export -o queue.jsonl",
+        note="Items of every state, agents, and the settings of queues; with a choice, only such items and such "
+        "queues. The first line says what follows, the last one counts it. `import` takes it, elsewhere or here. It "
+        "is read page by page: what changes meanwhile may be in either form.",
+    ),
+    Verb(
         "import",
         "PATH…",
         (
@@ -573,9 +596,10 @@ _VERBS = (
         wire="import",
         run="swarmctl.moving.importing:import_files",
         group=DAEMON,
-        meaning="take in the old system's files",
+        meaning="take in what export wrote, or the old system's files",
         example="swarmctl import --dry-run agent_coordination",
-        note="A PATH is a file or a directory. What is held there comes in blocked, until `kick` sets it free; with "
+        note="A PATH is a file or a directory, - what `export` writes on standard input. "
+        "What is held there comes in blocked, until `kick` sets it free; with "
         "ready it may be claimed at once, with keep its agent holds it here as well (`claim --resume` gives it the "
         "token). The same files again change nothing. Status 1: something was refused or damaged.",
     ),

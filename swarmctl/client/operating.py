@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from swarmctl.client.ask import Ask, Reply, Words, as_words
@@ -18,6 +18,45 @@ def _reply(_: Asker, reply: Reply) -> Reply:
 def _settings(_: Asker, reply: Reply) -> list[Reply]:
     rows: list[Reply] = reply["settings"]
     return rows
+
+
+def export_page(
+    after: str | None = None,
+    *,
+    state: Words | None = None,
+    queue: Words | None = None,
+    type: Words | None = None,
+    team: Words | None = None,
+    group: str | None = None,
+) -> Ask[Reply]:
+    """A page of everything but leases: ``rows``, each ``[kind, fields]``, and ``next``, where the next page begins.
+
+    The rows are what ``import_rows`` takes.
+    """
+    many = {"state": state, "queue": queue, "type": type, "team": team}
+    filters: dict[str, object] = {name: as_words(words) for name, words in many.items()}
+    return Ask("export", _reply, {**filters, "group": group, "after": after})
+
+
+def import_rows(
+    run: str,
+    rows: Iterable[Sequence[object]],
+    *,
+    claimed: str | None = None,
+    dry_run: bool | None = None,
+    key: str | None = None,
+) -> Ask[Reply]:
+    """Bring in items, agents and queues from elsewhere, at most 1000 rows ``[kind, fields]``.
+
+    Args:
+        run: names the import of which these rows are a part.
+        rows: as ``export_page`` gives them.
+        claimed: what becomes of items that somebody holds there: ``hold``, ``ready`` or ``keep``.
+        dry_run: only tell what would come in.
+        key: makes the request repeatable.
+    """
+    arguments = {"run": run, "rows": [list(row) for row in rows], "claimed": claimed, "dry_run": dry_run, "key": key}
+    return Ask("import", _reply, arguments)
 
 
 def config(*names: str) -> Ask[list[Reply]]:

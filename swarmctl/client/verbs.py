@@ -105,6 +105,8 @@ class Verbs:
     evict = Verb(asking.evict)
     status = Verb(asking.status)
     dashboard = Verb(asking.dashboard)
+    export_page = Verb(operating.export_page)
+    import_rows = Verb(operating.import_rows)
     config = Verb(operating.config)
     config_set = Verb(operating.config_set)
     config_unset = Verb(operating.config_unset)

@@ -33,6 +33,9 @@ CLAIM, COMPLETION, AGENT, VELOCITY, TELEMETRY = "claims", "completions", "agents
 STUB = "completion"
 """The type of an item of which only the completion was recorded."""
 
+UNKNOWN = "unknown"
+"""Who holds what nobody says who holds."""
+
 ALIKE: Facts = {"reactor_id": "shell_agent", "estimated_duration": "30m"}
 """What every claim says."""
 
@@ -212,15 +215,14 @@ def claim_row(value: Mapping[str, Any], completion: Completion | None) -> Row:
     kind = claim.name("type", "work_type")
     if kind is None:
         claim.repairs.append("no work_type; it is unknown now")
-    row["type"] = kind or "unknown"
+    row["type"] = kind or UNKNOWN
     team = claim.name("team", "team")
     if team is not None:
         row["team"] = team
     _describe(claim)
     priority = value.get("priority", "medium")
-    if priority in PRIORITIES:
-        row["priority"] = priority
-    else:
+    row["priority"] = priority if priority in PRIORITIES else "medium"
+    if priority not in PRIORITIES:
         claim.repair("priority", priority, f"priority {text_of(priority)!r} is medium now")
     agent = claim.name("agent", "agent_id", "claimed_by")
     if agent is not None:
@@ -237,7 +239,7 @@ def _describe(claim: _Claim) -> None:
     if len(description) * 4 > DESCRIPTION_MAX and len(data := description.encode()) > DESCRIPTION_MAX:
         claim.row["payload"] = data
         description = data[:DESCRIPTION_MAX].decode("utf-8", "ignore")
-        claim.repairs.append(f"a description of {len(data)} bytes is cut; the whole of it is the payload")
+        claim.repair("description", "payload", f"a description of {len(data)} bytes is cut; all of it is the payload")
     claim.row["description"] = description
 
 
@@ -250,8 +252,7 @@ def _become(claim: _Claim, agent: str | None, completion: Completion | None) -> 
         claim.repairs.append(f"{text_of(status)} in the claims, completed in the log: it is done")
         state = "done"
     if state == "claimed":
-        if agent is not None:
-            row["holder"] = agent
+        row["holder"] = UNKNOWN if agent is None else agent
         row["claims"] = 1
         if status != "active":
             row["status"] = _note(text_of(status))

@@ -29,11 +29,13 @@ class Place(NamedTuple):
 
 
 class Source:
-    """One file, what is in it, and what came of that."""
+    """One file, what is in it, and what came of that. ``named``: it was named itself, not its directory."""
 
     def __init__(self, path: str, kind: str = "") -> None:
         self.path = path
         self.kind = kind
+        self.size = 0
+        self.named = False
         self.counts = dict.fromkeys(COUNTS, 0)
         self.shown: dict[str, int] = {}
 

@@ -27,6 +27,9 @@ def called(desk: Desk, name: str) -> Item | None:
     tables = desk.tables
     if name[0] != "#":
         number = tables.refs.get(name)
+        if number is None and name.startswith("work_") and name[5:].isdecimal() and len(name) < 25:
+            found = tables.items.get(int(name[5:]))
+            return found if found is not None and found.option("ref") is None else None
     else:
         number = tables.origins.get(name)
         if number is None:
@@ -57,7 +60,7 @@ def item_facts(desk: Desk, item: Item) -> Facts:
         "after": tuple(items[number].name for number in item.after if number in items),
         "waits": () if blocked else tuple(items[number].name for number in sorted(item.waits or ())),
         "uid": item.uid,
-        "holder": None if item.claim is None else item.claim.agent.name,
+        "holder": item.claim.agent.name if item.claim is not None else options.get("holder") if blocked else None,
         "claims": item.claims,
         "failures": item.failures,
         "crashes": item.crashes,

@@ -250,6 +250,8 @@ def _item_events(desk: Desk, command: Import, row: ImportedItem, imported: bytes
     state, due_at, waits, blocked = _state(desk, command, row)
     options = {name: value for name in ITEM_OPTIONS if (value := getattr(row, name)) is not None}
     options["imported"] = imported
+    if state == BLOCKED and not waits and row.holder is not None:
+        options["holder"] = row.holder
     number = _number(desk, row)
     if row.ref is None and (row.origin is not None or number != row.id):
         options["origin"] = row.origin or f"#{row.id}@{row.created_at}"
