@@ -162,6 +162,10 @@ _swarmctl_verb() {
         'limit')
             places='ask:queues -'
             ;;
+        'export')
+            options='--state --queue --type --team --group -o --to --legacy --force'
+            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --queue=many:ask:queues --type=many:ask:types --team=many:ask:teams --group=- -o=files --to=files --legacy=files '
+            ;;
         'import')
             options='--dry-run --claimed'
             values+='--claimed=hold|ready|keep '
@@ -197,9 +201,34 @@ _swarmctl_verb() {
             values+='--of=queues|agents|items|claimed|buried|types|teams|locks '
             places='bash|zsh|fish'
             ;;
+        'journal list')
+            options='--state-dir'
+            values+='--state-dir=files '
+            ;;
+        'journal check')
+            options='--state-dir --deep --no-measure'
+            values+='--state-dir=files '
+            ;;
+        'journal dump')
+            options='--state-dir --since --id'
+            values+='--state-dir=files --since=- --id=ask:items '
+            ;;
+        'journal repair')
+            options='--state-dir --to'
+            values+='--state-dir=files --to=files '
+            ;;
+        'journal archive')
+            options='--state-dir --all --dry-run'
+            values+='--state-dir=files '
+            ;;
+        'backup')
+            options='--state-dir --verify'
+            values+='--state-dir=files '
+            places='-'
+            ;;
         'help')
             options='--all'
-            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|import|status|dashboard|top|completion|help|queue|queues|drain|agent|agents|config|reload|quiet|wake|evict|exit|agents...'
+            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|completion|backup|help|queue|queues|drain|agent|agents|config|reload|journal|quiet|wake|evict|exit|agents...'
             ;;
         'queue pause')
             options='--all --hard -m --message'
@@ -237,6 +266,10 @@ _swarmctl_verb() {
             places='BATCH_SIZE|BATCH_TIMEOUT|JOURNAL_ROTATION_MB|JOURNAL_RESERVE_MB|MAX_DISK_MB|JOURNAL_COMPRESSION_AGE_DAYS|JOURNAL_RETENTION_DAYS|ARCHIVE_MAX_MB|FLOCK_TIMEOUT|FLOCK_RETRIES|FLOCK_BACKOFF_MS|LOCK_RETRY_MULTIPLIER|ADAPTIVE_LOCKING|STOP_TIMEOUT|LEASE|LEASE_MAX|STALL_AFTER|MAX_ATTEMPTS|BACKOFF_BASE|BACKOFF_MAX|CRASH_CAP|RELEASE_CAP|RETAIN_DONE|RETAIN_DONE_ITEMS|RETAIN_DONE_MB|MAX_ITEMS|QUEUE_MAX_LENGTH|QUEUES|AGENTS|PAYLOAD_MAX|CHECKPOINT_MAX|OUTPUT_TAIL|DESCRIPTION_MAX|KEYS_MAX|WAITERS_MAX|WATCH_RING|IN_FLIGHT_MAX|PROCESS_MEMORY_LIMIT_MB|GC_INTERVAL|MAX_CONNECTIONS|FRAME_MAX|SOCKET_BUFFER_SIZE|SOCKET_MODE|REQUIRE_TOKEN|ACCESS_READ|ACCESS_WORK|ACCESS_ADMIN|LOG_LEVEL...'
             ;;
         'reload')
+            ;;
+        'journal ls')
+            options='--state-dir'
+            values+='--state-dir=files '
             ;;
         'quiet')
             places='ask:agents...'
@@ -313,7 +346,7 @@ _swarmctl() {
             _swarmctl_verb "$verb" || return
         elif [[ -z $verb ]]; then
             case $word in
-                queue | agent | config) noun=$word ;;
+                queue | agent | config | journal) noun=$word ;;
                 *) verb=$word; _swarmctl_verb "$verb" || return ;;
             esac
         else
@@ -340,9 +373,10 @@ _swarmctl() {
             queue) _swarmctl_place 'ls|show|set|close|pause|resume|list' ;;
             agent) _swarmctl_place 'ls|show|quiet|wake|evict|register|list' ;;
             config) _swarmctl_place 'show|get|set|unset|reload|ls|list' ;;
+            journal) _swarmctl_place 'list|check|dump|repair|archive|ls' ;;
         esac
     elif [[ -z $verb ]]; then
-        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|import|status|dashboard|top|completion|help|queue|queues|drain|agent|agents|config|reload|quiet|wake|evict'
+        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|completion|backup|help|queue|queues|drain|agent|agents|config|reload|journal|quiet|wake|evict'
     else
         for word in $places; do
             [[ $count -eq 0 || $word == *... ]] && break

@@ -11,7 +11,7 @@ function __swarmctl_words
         else if test "$word" = --
             echo -- --
             return
-        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --limit --after-id --by -o --to --since --slots --label --heartbeat --claimed --every --rows --of
+        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --limit --after-id --by -o --to --since --slots --label --heartbeat --legacy --claimed --every --rows --of --state-dir
             set skip yes
         else if not string match -q -- '-?*' $word
             echo $word
@@ -120,11 +120,13 @@ complete -c swarmctl -n '__swarmctl_first' -a 'pause' -d 'no claims; holders may
 complete -c swarmctl -n '__swarmctl_first' -a 'resume' -d 'end a pause'
 complete -c swarmctl -n '__swarmctl_first' -a 'register' -d 'say who an agent is and what it can do'
 complete -c swarmctl -n '__swarmctl_first' -a 'limit' -d 'at most N items of it are held at a time; 0: no limit'
-complete -c swarmctl -n '__swarmctl_first' -a 'import' -d 'take in the old system\'s files'
+complete -c swarmctl -n '__swarmctl_first' -a 'export' -d 'everything but leases, as JSON lines'
+complete -c swarmctl -n '__swarmctl_first' -a 'import' -d 'take in what export wrote, or the old system\'s files'
 complete -c swarmctl -n '__swarmctl_first' -a 'status' -d 'the daemon, its queue and its journal'
 complete -c swarmctl -n '__swarmctl_first' -a 'dashboard' -d 'the whole on one screen: queues, agents, rates, failures, journal, disk'
 complete -c swarmctl -n '__swarmctl_first' -a 'top' -d 'a dashboard that stays; into a log, one after another'
 complete -c swarmctl -n '__swarmctl_first' -a 'completion' -d 'the script with which a shell completes command lines'
+complete -c swarmctl -n '__swarmctl_first' -a 'backup' -d 'write everything into a file; `swarmshd --restore FILE` makes a daemon of it'
 complete -c swarmctl -n '__swarmctl_first' -a 'help' -d 'help about a verb, about exit statuses (exit), or for agents (agents)'
 complete -c swarmctl -n '__swarmctl_first' -a 'queue' -d 'ls, show, set, close, pause, resume, list'
 complete -c swarmctl -n '__swarmctl_first' -a 'queues' -d 'the queues and what is in them'
@@ -133,6 +135,7 @@ complete -c swarmctl -n '__swarmctl_first' -a 'agent' -d 'ls, show, quiet, wake,
 complete -c swarmctl -n '__swarmctl_first' -a 'agents' -d 'the agents, what they hold and whether they live'
 complete -c swarmctl -n '__swarmctl_first' -a 'config' -d 'show, get, set, unset, reload, ls, list'
 complete -c swarmctl -n '__swarmctl_first' -a 'reload' -d 'have the daemon read its file again; prints what changed'
+complete -c swarmctl -n '__swarmctl_first' -a 'journal' -d 'list, check, dump, repair, archive, ls'
 complete -c swarmctl -n '__swarmctl_first' -a 'quiet' -d 'it gets no new items'
 complete -c swarmctl -n '__swarmctl_first' -a 'wake' -d 'end quiet'
 complete -c swarmctl -n '__swarmctl_first' -a 'evict' -d 'take back what it holds and forget it; prints how many items went back'
@@ -157,6 +160,12 @@ complete -c swarmctl -n '__swarmctl_noun config' -a 'unset' -d 'take back what `
 complete -c swarmctl -n '__swarmctl_noun config' -a 'reload' -d 'have the daemon read its file again; prints what changed'
 complete -c swarmctl -n '__swarmctl_noun config' -a 'ls' -d 'the settings: name, value, unit, source, live or restart, default, bounds, meaning'
 complete -c swarmctl -n '__swarmctl_noun config' -a 'list' -d 'the settings: name, value, unit, source, live or restart, default, bounds, meaning'
+complete -c swarmctl -n '__swarmctl_noun journal' -a 'list' -d 'the journal\'s files: kind, file, bytes, positions, epoch'
+complete -c swarmctl -n '__swarmctl_noun journal' -a 'check' -d 'verify every byte, replay it, and measure append, sync and read'
+complete -c swarmctl -n '__swarmctl_noun journal' -a 'dump' -d 'every event that is left, one JSON object a line'
+complete -c swarmctl -n '__swarmctl_noun journal' -a 'repair' -d 'make a sound journal of what is sound of a damaged one, and say what is lost'
+complete -c swarmctl -n '__swarmctl_noun journal' -a 'archive' -d 'compress what is old enough, remove what is too old or too much'
+complete -c swarmctl -n '__swarmctl_noun journal' -a 'ls' -d 'the journal\'s files: kind, file, bytes, positions, epoch'
 
 complete -c swarmctl -n '__swarmctl_at any submit' -s p -l priority -d 'low, medium, high or critical (medium)' -r -k -a 'critical high medium low' -f
 complete -c swarmctl -n '__swarmctl_at any submit' -l queue -d 'the queue (default: $SWARMSH_QUEUE, else default)' -r -k -a '(__swarmctl_ask queues)' -f
@@ -350,6 +359,15 @@ complete -c swarmctl -n '__swarmctl_at 0+ agent evict' -k -a '(__swarmctl_ask ag
 
 complete -c swarmctl -n '__swarmctl_at 0 limit' -k -a '(__swarmctl_ask queues)' -f
 
+complete -c swarmctl -n '__swarmctl_at any export' -l state -d 'only in these states' -r -k -a '(printf \'%s\\n\' scheduled blocked ready claimed buried done cancelled | __swarmctl_many)' -f
+complete -c swarmctl -n '__swarmctl_at any export' -l queue -d 'only of these queues' -r -k -a '(__swarmctl_ask queues | __swarmctl_many)' -f
+complete -c swarmctl -n '__swarmctl_at any export' -l type -d 'only of these types' -r -k -a '(__swarmctl_ask types | __swarmctl_many)' -f
+complete -c swarmctl -n '__swarmctl_at any export' -l team -d 'only of these teams' -r -k -a '(__swarmctl_ask teams | __swarmctl_many)' -f
+complete -c swarmctl -n '__swarmctl_at any export' -l group -d 'all items of this group' -r -f
+complete -c swarmctl -n '__swarmctl_at any export' -s o -l to -d 'write to FILE, which is replaced when all is written (stdout)' -r -F
+complete -c swarmctl -n '__swarmctl_at any export' -l legacy -d 'write the old system\'s files into DIR instead' -r -F
+complete -c swarmctl -n '__swarmctl_at any export' -l force -d 'with --legacy: replace files that export did not write'
+
 complete -c swarmctl -n '__swarmctl_at any import' -l dry-run -d 'only say what would come in'
 complete -c swarmctl -n '__swarmctl_at any import' -l claimed -d 'what is held there: hold, ready or keep (hold)' -r -k -a 'hold ready keep' -f
 complete -c swarmctl -n '__swarmctl_at 0+ import' -F
@@ -375,8 +393,28 @@ complete -c swarmctl -n '__swarmctl_at 0+ config unset' -k -a 'BATCH_SIZE BATCH_
 complete -c swarmctl -n '__swarmctl_at any completion' -l of -d 'instead of a script, what there is now, a word and a tab and about it a line' -r -k -a 'queues agents items claimed buried types teams locks' -f
 complete -c swarmctl -n '__swarmctl_at 0 completion' -k -a 'bash zsh fish' -f
 
+complete -c swarmctl -n '__swarmctl_at any journal list' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+
+complete -c swarmctl -n '__swarmctl_at any journal check' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any journal check' -l deep -d 'make the newest snapshot anew from the one before it, and compare'
+complete -c swarmctl -n '__swarmctl_at any journal check' -l no-measure -d 'do not measure the disk'
+
+complete -c swarmctl -n '__swarmctl_at any journal dump' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any journal dump' -l since -d 'only what happened after it' -r -f
+complete -c swarmctl -n '__swarmctl_at any journal dump' -l id -d 'only what happened to this item' -r -k -a '(__swarmctl_ask items)' -f
+
+complete -c swarmctl -n '__swarmctl_at any journal repair' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any journal repair' -l to -d 'an empty directory, or one that is not there yet' -r -F
+
+complete -c swarmctl -n '__swarmctl_at any journal archive' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any journal archive' -l all -d 'compress all that is archived, whatever its age'
+complete -c swarmctl -n '__swarmctl_at any journal archive' -l dry-run -d 'only say what would be done'
+
+complete -c swarmctl -n '__swarmctl_at any backup' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any backup' -l verify -d 'read the file instead, and say whether it can be restored'
+
 complete -c swarmctl -n '__swarmctl_at any help' -l all -d 'every name that is accepted'
-complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit import status dashboard top completion help queue queues drain agent agents config reload quiet wake evict exit agents' -f
+complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top completion backup help queue queues drain agent agents config reload journal quiet wake evict exit agents' -f
 
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l all -d 'every queue'
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l hard -d 'with --all: running work is told to stop as well'
@@ -408,6 +446,8 @@ complete -c swarmctl -n '__swarmctl_at 0+ config ls' -k -a 'BATCH_SIZE BATCH_TIM
 
 complete -c swarmctl -n '__swarmctl_at 0+ config list' -k -a 'BATCH_SIZE BATCH_TIMEOUT JOURNAL_ROTATION_MB JOURNAL_RESERVE_MB MAX_DISK_MB JOURNAL_COMPRESSION_AGE_DAYS JOURNAL_RETENTION_DAYS ARCHIVE_MAX_MB FLOCK_TIMEOUT FLOCK_RETRIES FLOCK_BACKOFF_MS LOCK_RETRY_MULTIPLIER ADAPTIVE_LOCKING STOP_TIMEOUT LEASE LEASE_MAX STALL_AFTER MAX_ATTEMPTS BACKOFF_BASE BACKOFF_MAX CRASH_CAP RELEASE_CAP RETAIN_DONE RETAIN_DONE_ITEMS RETAIN_DONE_MB MAX_ITEMS QUEUE_MAX_LENGTH QUEUES AGENTS PAYLOAD_MAX CHECKPOINT_MAX OUTPUT_TAIL DESCRIPTION_MAX KEYS_MAX WAITERS_MAX WATCH_RING IN_FLIGHT_MAX PROCESS_MEMORY_LIMIT_MB GC_INTERVAL MAX_CONNECTIONS FRAME_MAX SOCKET_BUFFER_SIZE SOCKET_MODE REQUIRE_TOKEN ACCESS_READ ACCESS_WORK ACCESS_ADMIN LOG_LEVEL' -f
 
+
+complete -c swarmctl -n '__swarmctl_at any journal ls' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
 
 complete -c swarmctl -n '__swarmctl_at 0+ quiet' -k -a '(__swarmctl_ask agents)' -f
 
