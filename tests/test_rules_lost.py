@@ -42,8 +42,11 @@ def house_over(tables: Tables) -> House:
 def finish_everything(house: House) -> None:
     """The state serves: all that is open can be brought to its end."""
     house.turn()
-    for number in list(house.tables.open):
-        if number in house.tables.open:
+    for number, item in list(house.tables.open.items()):
+        if item.is_lock:
+            if item.claim is not None:
+                house.do("unlock", name=item.type, force=True, admin=True)
+        elif number in house.tables.open:
             house.do("cancel", id=number, admin=True)
     house.turn()
     check(house)
