@@ -187,6 +187,7 @@ class Heartbeat:
     agent: Name | None = None
     ids: tuple[Reference, ...] | None = None
     token: Note | None = None
+    relaxed: bool = False
 
 
 @frozen
@@ -401,6 +402,16 @@ class Dashboard:
 
 
 @frozen
+class Stats:
+    section: Name | None = None
+
+
+@frozen
+class Health:
+    pass
+
+
+@frozen
 class Config:
     names: tuple[Name, ...] = ()
 
@@ -596,6 +607,8 @@ COMMANDS: dict[str, type] = {
     "status": Status,
     "dashboard": Dashboard,
     "config": Config,
+    "stats": Stats,
+    "health": Health,
     "submit": Submit,
     "batch": Batch,
     "claim": Claim,

@@ -308,7 +308,11 @@ def _conflict(settings: Settings) -> tuple[Sequence[str], str]:
     def shown(name: str) -> str:
         return f"{name} ({TABLE[name].show(settings.value(name))})"
 
-    for smaller, larger in (("LEASE", "LEASE_MAX"), ("BACKOFF_BASE", "BACKOFF_MAX")):
+    for smaller, larger in (
+        ("LEASE", "LEASE_MAX"),
+        ("BACKOFF_BASE", "BACKOFF_MAX"),
+        ("MEMORY_WARNING_THRESHOLD_PCT", "MEMORY_CRITICAL_THRESHOLD_PCT"),
+    ):
         if getattr(settings, smaller.lower()) > getattr(settings, larger.lower()):
             return (smaller, larger), f"{shown(smaller)} is more than {shown(larger)}; change one of them"
     in_claims = settings.payload_max + settings.checkpoint_max + settings.description_max

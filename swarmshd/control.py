@@ -8,12 +8,11 @@ A reload by signal and one by request do the same.
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from swarmshd.commands import Config, ConfigSet, ConfigUnset, Refusal, Reload, Request
 from swarmshd.configuration import ConfigError, Configuration, Excluded, Proposal, known
-from swarmshd.engine import Client, Engine
-from swarmshd.keeper import Keeper
+from swarmshd.engine import PERSON, Client, Condition, Engine
 from swarmshd.server import Access, Server
 from swarmshd.settings import TABLE, Settings, describe
 from swarmshd.systemd import Notifier
@@ -21,6 +20,12 @@ from swarmshd.systemd import Notifier
 log = logging.getLogger("swarmshd.control")
 
 Row = dict[str, Any]
+
+
+class Configured(Protocol):
+    """Whatever goes by settings and takes others while it runs."""
+
+    def configure(self, settings: Settings) -> None: ...
 
 
 class Control:
@@ -31,17 +36,20 @@ class Control:
         configuration: Configuration,
         engine: Engine,
         server: Server,
-        keeper: Keeper,
+        others: Iterable[Configured],
         notifier: Notifier,
         ready: str,
     ) -> None:
         self._configuration = configuration
         self._engine = engine
         self._server = server
-        self._keeper = keeper
+        self._others = tuple(others)
         self._notifier = notifier
         self._ready = ready
         """What the service manager is told when there is nothing else to tell."""
+        self._fault = ""
+        """Why the file was not taken when it was last read."""
+        engine.health.checks.append(self._check)
         engine.answers["config"] = self._show
         engine.answers["config_set"] = self._set
         engine.answers["config_unset"] = self._unset
@@ -116,15 +124,20 @@ class Control:
             ConfigError: nothing has changed, and the log says why.
         """
         self._notifier.reloading()
-        fault = ""
+        self._fault = ""
         try:
             return self._adopt(self._configuration.reading_again(taken_back), why)
         except ConfigError as error:
-            fault = f"; not read again: {error}"
+            self._fault = str(error)
             log.error("%s: %s; the settings stay as they were", why, error)
             raise ConfigError(f"{error}; the settings stay as they were") from None
         finally:
-            self._notifier.ready(f"{self._ready}{fault}")
+            self._notifier.ready(f"{self._ready}; not read again: {self._fault}" if self._fault else self._ready)
+
+    def _check(self, _: int) -> Iterator[Condition]:
+        if self._fault:
+            fact = f"the configuration was refused, and the next start would be: {self._fault}"
+            yield Condition("config_refused", PERSON, fact, "swarmctl reload")
 
     def _adopt(self, proposal: Proposal, why: str) -> Settings:
         """Have everything take the proposal; what was in force before. Raises ConfigError, and nothing changed then."""
@@ -137,7 +150,8 @@ class Control:
         self._configuration.adopt(proposal)
         self._engine.configure(settings)
         self._server.configure(settings, access)
-        self._keeper.configure(settings)
+        for each in self._others:
+            each.configure(settings)
         set_level(settings.log_level)
         for warning in settings.warnings:
             if warning not in before.warnings:

@@ -1,29 +1,31 @@
-"""What the daemon does beside serving: room ahead in the journal, folds, garbage collection, watches without use.
+"""What the daemon does beside serving: room ahead in the journal, folds, the archive, watches without use.
 
 Each is a task of its own that sleeps until it is needed. None of them decides anything about items.
 """
 
-import gc
 import json
 import logging
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
 from swarmshd import events
-from swarmshd.engine import Engine
+from swarmshd.engine import Client, Engine
 from swarmshd.journal import Full, Journal, Sizes, Tended, Terms, fold_threshold
 from swarmshd.liveness import Watches
 from swarmshd.settings import Settings
 
 log = logging.getLogger("swarmshd.keeper")
+
+T = TypeVar("T")
 
 FOLD_EVERY = 3600.0
 LOOK = 5.0
@@ -50,12 +52,13 @@ DAY = 86_400_000
 class Keeper:
     """The tasks; ``journal_low`` is to be called when the journal's room runs low."""
 
-    def __init__(self, engine: Engine, directory: Path, watches: Watches, gc_interval_ms: int) -> None:
+    def __init__(self, engine: Engine, directory: Path, watches: Watches) -> None:
         self._engine = engine
         self._journal: Journal = engine.journal
         self._directory = directory
         self._watches = watches
-        self._gc_interval = gc_interval_ms / 1000
+        self._threads = Threads(engine.settings.parallel_workers)
+        engine.sections["threads"] = self._threads.tell
         self._low = trio.Event()
         self._folding = trio.Lock()
         self._tending = trio.Lock()
@@ -63,13 +66,11 @@ class Keeper:
         self._fold_after = 0.0
         """No fold before this moment: one has failed."""
         self._declined = False
-        self._changed = trio.Event()
 
     def configure(self, settings: Settings) -> None:
-        """Go by other settings from now on."""
-        self._gc_interval = settings.gc_interval / 1000
-        self._changed.set()
-        self._changed = trio.Event()
+        """Go by other settings from now on; what concerns the journal is looked up when it is needed."""
+        self._threads.limiter.total_tokens = settings.parallel_workers
+        self._pruned.set()  # the archive may be too large, or too old, by these
 
     def journal_low(self) -> None:
         """The journal's room runs low."""
@@ -82,7 +83,6 @@ class Keeper:
             nursery.start_soon(self._fold, name="fold")
             nursery.start_soon(self._tend, name="archive")
             nursery.start_soon(self._sweep, name="sweep")
-            nursery.start_soon(self._collect, name="collect")
             task_status.started()
 
     # -- room
@@ -95,7 +95,7 @@ class Keeper:
             self._low = trio.Event()
             space.look()
             try:
-                await trio.to_thread.run_sync(self._journal.prepare)
+                await self._threads.run(self._journal.prepare)
             except Full as full:
                 if not told:
                     log.error("%s; new work is refused until there is room", full)
@@ -135,7 +135,7 @@ class Keeper:
         """Do what is due, or only find out what is. Raises OSError."""
         tend = partial(self._journal.tend_archive, self._terms(), time.time_ns() // 1_000_000, dry=dry)
         async with self._tending:
-            done = await trio.to_thread.run_sync(tend)
+            done = await self._threads.run(tend)
         if not dry and (done.compressed or done.removed):
             log.info("archive: compressed %d segments, removed %d", len(done.compressed), len(done.removed))
         return done
@@ -144,21 +144,21 @@ class Keeper:
         """On a disk that is full, or nearly: fold what is there, if that frees enough. The reserve has the room."""
         now = trio.current_time()
         if self._engine.space.full is not None:
-            gone = await trio.to_thread.run_sync(self._journal.yield_archive)
+            gone = await self._threads.run(self._journal.yield_archive)
             if gone is not None:
                 log.warning("archive: removed %s as the disk is full", gone)
                 return
         if now < self._fold_after or self._folding.locked():
             return
         needed = self._engine.snapshot_size
-        sizes: Sizes = await trio.to_thread.run_sync(self._journal.sizes)
+        sizes: Sizes = await self._threads.run(self._journal.sizes)
         frees = sizes.sealed + sizes.used + sizes.snapshot - needed
         if self._engine.space.full is None and sizes.free > sizes.sealed + sizes.used:
             return
         needed += needed // 4 + FOLD_SMALLEST
         if frees < max(FOLD_SMALLEST, needed // 2) or sizes.free + sizes.reserve < needed:
             return
-        await trio.to_thread.run_sync(self._journal.give, needed - sizes.free)
+        await self._threads.run(self._journal.give, needed - sizes.free)
         if not (await self._turn(somehow=True) and await self.fold()):
             self._fold_after = now + LOOK
 
@@ -185,7 +185,7 @@ class Keeper:
             if now < self._fold_after:
                 continue
             try:
-                sizes: Sizes = await trio.to_thread.run_sync(self._journal.sizes)
+                sizes: Sizes = await self._threads.run(self._journal.sizes)
                 due = now - last > FOLD_EVERY or sizes.sealed > fold_threshold(sizes)
                 if not (sizes.sealed and due and self._fits(sizes.largest)):
                     continue
@@ -220,7 +220,7 @@ class Keeper:
         upto = str(self._journal.durable)
         command = [sys.executable, "-m", "swarmshd.compact", "--directory", str(self._directory)]
         command += ["--upto", upto, "--format", str(events.FORMAT)]
-        sizes: Sizes = await trio.to_thread.run_sync(self._journal.sizes)
+        sizes: Sizes = await self._threads.run(self._journal.sizes)
         limit = FOLD_LIMIT + (sizes.bytes >> 20) * FOLD_LIMIT_PER_MIB
         status, out, err = await run_beside(command, limit)
         if status != 0:
@@ -236,7 +236,7 @@ class Keeper:
         if not facts["position"]:
             return True
         keep = self._terms().most > 0
-        pruned = await trio.to_thread.run_sync(  # or an earlier fold was not
+        pruned = await self._threads.run(  # or an earlier fold was not
             partial(self._journal.prune, facts["position"], keep=keep)
         )
         self._pruned.set()
@@ -257,21 +257,30 @@ class Keeper:
                 if identity not in used:
                     self._watches.discard(identity)
 
-    async def _collect(self) -> None:
-        """The automatic collection of the oldest generation is off: it would stop the loop for tens of ms."""
-        while True:
-            with trio.move_on_after(self._gc_interval or float("inf")):
-                await self._changed.wait()
-                continue
-            gc.collect(1)
-            gc.freeze()
 
+class Threads:
+    """Runs what would block the loop in threads, so many at a time; others wait their turn."""
 
-def calm_collector() -> None:
-    """After loading: what is there stays; the oldest generation is not collected automatically any more."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 3, 1_000_000)  # a pass takes about 1 us an object: 10 ms, and 30 ms at the third
+    def __init__(self, most: int) -> None:
+        self.limiter = trio.CapacityLimiter(most)
+        self._runs = self._waits = self._peak = 0
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """The result of ``function``, called in a thread."""
+        self._runs += 1
+        self._waits += self.limiter.available_tokens < 1
+        self._peak = max(self._peak, min(self.limiter.borrowed_tokens + 1, int(self.limiter.total_tokens)))
+        return await trio.to_thread.run_sync(function, *arguments, limiter=self.limiter)
+
+    def tell(self, _: Client) -> dict[str, Any]:
+        """Its part of ``stats``."""
+        return {
+            "limit": self.limiter.total_tokens,
+            "busy": self.limiter.borrowed_tokens,
+            "peak": self._peak,
+            "runs": self._runs,
+            "waits": self._waits,
+        }
 
 
 async def run_beside(command: list[str], limit: float) -> tuple[int | None, bytes, bytes]:

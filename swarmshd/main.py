@@ -25,8 +25,9 @@ from swarmshd.carrier import Carrier
 from swarmshd.configuration import DEFAULT_FILE, ConfigError, Configuration
 from swarmshd.control import Control, set_level
 from swarmshd.engine import Engine, Started, start
-from swarmshd.keeper import Keeper, calm_collector
+from swarmshd.keeper import Keeper
 from swarmshd.liveness import WATCHES_MAX, NotWatchable, Watches, boot_id
+from swarmshd.memory import Memory
 from swarmshd.salvage import backup
 from swarmshd.salvage.founding import NotEmpty
 from swarmshd.server import Access, Clock, Server, descriptor_budget, listen
@@ -224,8 +225,9 @@ class Daemon:
         self.watches = watches
         clock = Clock(self.engine.queue.desk.now)
         self.clock = clock
-        self.keeper = Keeper(self.engine, directory, watches, settings.gc_interval)
+        self.keeper = Keeper(self.engine, directory, watches)
         self.carrier = Carrier(self.engine, directory)
+        self.memory = Memory(self.engine, settings)
         about = {
             "pid": os.getpid(),
             "uid": os.getuid(),
@@ -238,7 +240,9 @@ class Daemon:
         )
         self._path = path
         self.notifier = notifier
-        self.control = Control(configuration, self.engine, self.server, self.keeper, notifier, f"ready on {path}")
+        self.control = Control(
+            configuration, self.engine, self.server, (self.keeper, self.memory), notifier, f"ready on {path}"
+        )
 
     def _watch(self, descriptor: int) -> tuple[int, int]:
         try:
@@ -256,6 +260,7 @@ class Daemon:
             await nursery.start(self.watches.run)
             await nursery.start(self.keeper.run)
             await nursery.start(self.carrier.run)
+            await nursery.start(self.memory.run)
             await nursery.start(self.notifier.run_watchdog, self.server.healthy)
             nursery.start_soon(self._serve, nursery.cancel_scope, name="server")
             with suppress(OSError):  # nobody needs to listen
@@ -339,7 +344,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         daemon.server.died(identity)
 
     connections, watched = descriptor_budget(settings.max_connections, WATCHES_MAX)
-    with _lock(directory, settings):
+    with _lock(directory, settings) as lock:
         listening = _Listening(arguments.socket, settings)  # who connects early waits, and is served when all is there
         try:
             watches = Watches(_died, watched)
@@ -356,7 +361,12 @@ def _serve(arguments: argparse.Namespace) -> None:
                 watches,
                 notifier,
             )
-            calm_collector()
+            daemon.engine.sections["locks"] = lambda _: {
+                "holder_pid": os.getpid(),
+                "tries": lock.tries,
+                "waits": lock.tries - 1,
+                "wait_ms": round(lock.waited * 1000),
+            }
             trio.run(daemon.run)
             for number in SIGNALS:  # the interpreter, as it goes, would give the others back what they do by default
                 signal.signal(number, signal.SIG_IGN)

@@ -44,6 +44,8 @@ VERBS = {
     "status": READ,
     "dashboard": READ,
     "config": READ,
+    "stats": READ,
+    "health": READ,
     "submit": WORK,
     "batch": WORK,
     "claim": WORK,

@@ -174,6 +174,25 @@ class Flag(Setting):
         return self.show(value)
 
 
+class Single(Count):
+    """A number that can only be 1 in this release."""
+
+    kind = "1"
+
+    def __init__(self, unit: str, meaning: str, *, guide: bool = False) -> None:
+        super().__init__(1, 1, 1, unit, meaning, restart=True, guide=guide)
+
+    def bounded(self, value: int) -> int:
+        if value == 1:
+            return value
+        raise ValueError(
+            f"{value} is more than this release can: write 1, and start further daemons with a --state-dir each"
+        )
+
+    def bounds(self) -> str:
+        return self.kind
+
+
 class Choice(Setting):
     """One of a few words."""
 
@@ -267,6 +286,13 @@ class Settings:
     batch_timeout = Duration(
         10 * SECOND, 100, HOUR, "ms", "longest that a command waits for its commit to begin", guide=True
     )
+    batch_mode = Flag(True, "", "one sync for all that came together; false for one a request", guide=True)
+    batch_flush_interval = Duration(
+        5 * SECOND, 1, DAY, "ms", "longest that anything waits which was answered before it was written", guide=True
+    )
+    async_operations = Flag(True, "", "progress and heartbeats may be answered before they are written", guide=True)
+    async_buffer_size = Count(1000, 1, 1_000_000, "items", "most items of which such a thing waits", guide=True)
+    async_flush_interval = Duration(5 * SECOND, 1, DAY, "ms", "when that is written at the latest", guide=True)
     journal_rotation_bytes = Size(100 * MIB, MIB, 16 * GIB, "MiB", "size at which a segment is sealed", guide=True)
     journal_reserve_bytes = Size(
         8 * MIB, MIB, 16 * GIB, "MiB", "disk kept for finishing work when it is full", restart=True
@@ -307,6 +333,11 @@ class Settings:
     retain_done_items = Count(100_000, 0, 10_000_000, "items", "most ended items that are remembered")
     retain_done_bytes = Size(256 * MIB, 0, 64 * GIB, "MiB", "most memory that ended items take")
 
+    work_queue_index_enabled = Flag(
+        True, "", "ready items and what is looked for are found by indexes, not by scans", restart=True, guide=True
+    )
+    work_queue_sharding = Single("daemons", "parts of the queue, each a daemon with its own journal", guide=True)
+
     # -- limits
     max_items = Count(2_000_000, 1, 100_000_000, "items", "most items")
     queue_max_length = Count(
@@ -322,17 +353,35 @@ class Settings:
     waiters_max = Count(10_000, 1, 1_000_000, "requests", "most claims, waits and watches that wait")
     watch_ring = Size(16 * MIB, 64 * KIB, 16 * GIB, "bytes", "memory of the last events, for those who watch")
     in_flight_max = Count(1024, 1, 65_536, "requests", "most unanswered requests of one connection")
-    process_memory_limit_bytes = Size(
-        2048 * MIB, 64 * MIB, 1024 * GIB, "MiB", "memory past which new items are refused", guide=True
+    cache_enabled = Flag(True, "", "replies to questions are kept until something changes", guide=True)
+    cache_ttl = Duration(30 * SECOND, 1, DAY, "s", "longest that such a reply is kept", guide=True)
+    cache_max_size = Count(10_000, 1, 10_000_000, "replies", "most replies that are kept", guide=True)
+    cache_compression = Flag(False, "", "they are kept deflated", guide=True)
+
+    # -- memory
+    process_memory_limit_bytes = Size(2048 * MIB, 64 * MIB, 1024 * GIB, "MiB", "memory that items may take", guide=True)
+    memory_warning_threshold_pct = Count(80, 1, 100, "percent", "part of that from which on caches shrink", guide=True)
+    memory_critical_threshold_pct = Count(
+        90, 1, 100, "percent", "part of that from which on new items are refused", guide=True
     )
-    gc_interval = Duration(300 * SECOND, 0, DAY, "ms", "time between garbage collections; 0 for none", guide=True)
+    gc_enabled = Flag(True, "", "Python's collector runs", guide=True)
+    gc_interval = Duration(300 * SECOND, 0, DAY, "ms", "time between its passes by the clock; 0 for none", guide=True)
+    gc_threshold_bytes = Size(
+        100 * MIB, 0, 1024 * GIB, "MiB", "growth of the process that leads to a pass; 0 for none", guide=True
+    )
+    gc_aggressive = Flag(False, "", "its passes collect everything and give free memory back", guide=True)
+    parallel_workers = Count(16, 1, 1000, "threads", "most threads for what would block the daemon", guide=True)
 
     # -- the socket
     max_connections = Count(4096, 32, 1_000_000, "connections", "most connections", restart=True)
     frame_max = Size(MIB, 16 * KIB, 256 * MIB, "bytes", "largest frame", restart=True)
+    connection_pool_size = Count(100, 1, 1_000_000, "connections", "most connections that are busy", guide=True)
+    connection_pool_timeout = Duration(60 * SECOND, 1, HOUR, "ms", "longest wait for a busy place", guide=True)
+    connection_reuse_enabled = Flag(True, "", "many requests a connection; false closes it after each", guide=True)
     socket_buffer_size = Size(
-        0, 0, 64 * MIB, "bytes", "send and receive buffer of a connection; 0 for the kernel's", restart=True, guide=True
+        0, 0, 64 * MIB, "bytes", "send and receive buffer of a new connection; 0 for the kernel's", guide=True
     )
+    parallel_jobs = Count(8, 1, 64, "frames", "frames that swarmctl's bulk verbs have under way", guide=True)
     socket_mode = Mode(0o660, "", "permissions of the socket that the daemon makes", restart=True)
 
     # -- who may do what

@@ -1,5 +1,11 @@
 """The single writer: commands in, durable replies out.
 
+``inbox``     requests that have come, and those that are held back until their client is ready
+``deciding``  from a request to its answer
+``cache``     replies to questions, until something changes
+``relaxed``   what is answered before it is written
+``commits``   how the commits go
+``stats``     the engine's parts of ``stats``; ``health``, named conditions; ``telling``, what else it tells of itself
 ``numbers``   ids, fences and positions that are never handed out twice, secrets and chance
 ``rates``     how much happens, by kind, in all and per second
 ``rounds``    the round: what was decided and is not written yet, and the replies that wait for it
@@ -17,8 +23,24 @@ from swarmshd.engine.aside import Asked
 from swarmshd.engine.client import OWED_MAX, Client, Delivery
 from swarmshd.engine.engine import Engine
 from swarmshd.engine.errands import Errand
+from swarmshd.engine.health import PAGE, PERSON, WARNING, Condition
 from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.recovery import Started, start
 from swarmshd.workqueue.waiting import Waiter
 
-__all__ = ["OWED_MAX", "Asked", "Client", "Delivery", "Engine", "Errand", "Numbers", "Started", "Waiter", "start"]
+__all__ = [
+    "OWED_MAX",
+    "PAGE",
+    "PERSON",
+    "WARNING",
+    "Asked",
+    "Client",
+    "Condition",
+    "Delivery",
+    "Engine",
+    "Errand",
+    "Numbers",
+    "Started",
+    "Waiter",
+    "start",
+]

@@ -4,9 +4,7 @@ What a peer is owed is bounded here: while it takes no replies, its requests are
 whose reply cannot arrive any more is taken back, since nobody knows that it was made.
 """
 
-from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from swarmshd.commands import Actor
 from swarmshd.workqueue.waiting import Waiter
@@ -34,15 +32,15 @@ class Delivery:
 class Client:
     """Who a peer is, what it may do, and where its replies go."""
 
-    __slots__ = ("actor", "classes", "closing", "held_back", "owed", "waiting")
+    __slots__ = ("actor", "aside", "classes", "closing", "owed", "waiting")
 
     def __init__(self, actor: Actor, classes: frozenset[str]) -> None:
         self.actor = actor
         self.classes = classes
         self.waiting: dict[int, Waiter] = {}
         """What it waits for."""
-        self.held_back: deque[Any] = deque()
-        """Requests that are decided when it has taken its replies; the engine's."""
+        self.aside = 0
+        """How many of its requests wait for events, or are carried out beside the engine."""
         self.owed = 0
         """Bytes of replies that were decided and that it has not taken. The engine adds to it."""
         self.closing = False

@@ -52,19 +52,27 @@ class Errands:
             text = f"{errand.verb}: {len(self._under_way)} requests that take long are under way already; try again"
             raise Refusal("busy", text)
         self._under_way[errand] = None
+        errand.client.aside += 1
         self.carry(errand)
 
     def over(self, errand: Errand) -> bool:
         """It has been carried out; whether somebody still waits for the answer."""
-        return self._under_way.pop(errand, errand) is None
+        if errand not in self._under_way:
+            return False
+        self._remove(errand)
+        return True
 
     def end(self, client: Client | None = None, verb: str | None = None) -> Iterator[Errand]:
         """End and give the errands of a client and a verb, or of all."""
         for errand in list(self._under_way):
             if client in (None, errand.client) and verb in (None, errand.verb):
-                del self._under_way[errand]
+                self._remove(errand)
                 errand.cancel()
                 yield errand
+
+    def _remove(self, errand: Errand) -> None:
+        del self._under_way[errand]
+        errand.client.aside -= 1
 
 
 def _nothing() -> None:

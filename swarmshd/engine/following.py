@@ -112,6 +112,7 @@ class Following:
         self._last += 1
         self._followers[self._last] = follower
         self._ids += len(ids)
+        follower.client.aside += 1
         heappush(self._deadlines, (follower.deadline, self._last))
         if since < self.ring.end:
             self._behind = True
@@ -139,6 +140,7 @@ class Following:
     def _remove(self, key: int) -> Follower:
         follower = self._followers.pop(key)
         self._ids -= len(follower.wanted.ids or ())
+        follower.client.aside -= 1
         return follower
 
     def shift(self, gap: int) -> None:

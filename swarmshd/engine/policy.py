@@ -28,8 +28,9 @@ def policy(settings: Settings) -> Policy:
         output_tail=s.output_tail,
         description_max=s.description_max,
         keys_max=s.keys_max,
-        memory_max=s.process_memory_limit_bytes,
+        memory_max=s.process_memory_limit_bytes * s.memory_critical_threshold_pct // 100,
         require_token=s.require_token,
         waiters_max=s.waiters_max,
         batch_size=s.batch_size,
+        indexed=s.work_queue_index_enabled,
     )

@@ -88,9 +88,11 @@ class Rates:
         return {name: self._within(now, seconds) for name, seconds in WINDOWS.items()}
 
     def _within(self, now: int, seconds: int) -> dict[str, float]:
-        first = now // 1000 - seconds
-        at = bisect_left(self._seconds, first)
+        spent = max(1000, now - max((now // 1000 - seconds) * 1000, self._since))
+        return {kind: round(number * 1000 / spent, 3) for kind, number in self.counted(now, seconds).items()}
+
+    def counted(self, now: int, seconds: int) -> dict[str, int]:
+        """How many of each kind in the last ``seconds``, at most the longest window's."""
+        at = bisect_left(self._seconds, now // 1000 - seconds)
         before: Sequence[int] = self._then[at] if at < len(self._then) else self._totals
-        spent = max(1000, now - max(first * 1000, self._since))
-        counted = zip(KINDS, self._totals, before, strict=True)
-        return {kind: round((total - then) * 1000 / spent, 3) for kind, total, then in counted}
+        return {kind: total - then for kind, total, then in zip(KINDS, self._totals, before, strict=True)}

@@ -74,6 +74,7 @@ def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adop
     tables.position = position
     queue.serve()
     engine = Engine(journal, queue, numbers, settings, ring)
+    engine.health.started = max(wall, tables.time)
     unproven = _begin_epoch(engine, recovery, max(wall, tables.time), boot, adopt)
     return Started(engine, recovery.created, recovery.torn, recovery.clean, len(tables.items), unproven)
 

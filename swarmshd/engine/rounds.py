@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from swarmshd import events as e
-from swarmshd.commands import Refusal, encode_refusal, encode_result
+from swarmshd.commands import Refusal, encode_body
 from swarmshd.engine.client import Client, Delivery
 from swarmshd.engine.rates import Rates
 
@@ -87,17 +87,21 @@ class Replies:
                 client.send(frame, deliveries)
 
 
-def bounded(number: int, verb: str, result: dict[str, Any]) -> bytes:
-    """The frame of the reply to a question; a list that is too long is cut, and says so with ``more``."""
+def bounded(verb: str, result: dict[str, Any]) -> bytes:
+    """The encoded answer to a question; a list that is too long is cut, and says so with ``more``.
+
+    Raises:
+        Refusal: ``too_large``; there is nothing to cut.
+    """
     while True:
-        frame = encode_result(number, result)
-        if len(frame) <= REPLY_MAX:
-            return frame
+        body = encode_body(result)
+        if len(body) <= REPLY_MAX:
+            return body
         rows = "ended" if "ended" in result else "items"
         cut = result.get(rows, ())[: len(result.get(rows, ())) // 2]
         if not cut:
-            text = f"{verb}: the reply has {len(frame)} bytes; the limit is {REPLY_MAX}; ask for less"
-            return encode_refusal(number, Refusal("too_large", text, limit=REPLY_MAX, name="reply"))
+            text = f"{verb}: the reply has {len(body)} bytes; the limit is {REPLY_MAX}; ask for less"
+            raise Refusal("too_large", text, limit=REPLY_MAX, name="reply")
         result = result | {rows: cut}
         if rows == "items":
             result["more"] = True

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from swarmshd import __version__
 from swarmshd.commands import Refusal, Request
 from swarmshd.engine.client import Client
+from swarmshd.engine.health import INFO
+from swarmshd.engine.stats import stats
 from swarmshd.journal import Sizes, fold_threshold
 from swarmshd.protocol import VERSION
 from swarmshd.workqueue.records import LOCKS
@@ -101,9 +103,9 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
             "segments": sizes.segments,
             "bytes": sizes.bytes,
             "snapshot_position": sizes.snapshot_position,
-            "last_sync_us": engine.sync_ns // 1000,
-            "syncs": engine.syncs,
-            "batches": engine.batches,
+            "last_sync_us": engine.commits.last_ns // 1000,
+            "syncs": engine.commits.syncs,
+            "batches": engine.commits.batches,
         },
         "rates": engine.rates.per_second(queue.desk.now),
         "counts": engine.rates.totals(),
@@ -113,9 +115,16 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
         "relaxed": len(engine.relaxed),
         "keys": {"kept": len(tables.keys), "window_ms": max(0, queue.desk.now - oldest)},
     }
+    conditions = engine.health.recent(queue.desk.now)
+    reply["conditions"] = [f"{each['name']}: {each['fact']}" for each in conditions if each["severity"] != INFO]
     if tables.paused is not None:
         reply["paused"] = tables.paused
     return reply | engine.tell()
+
+
+def _health(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
+    """What is not as it should be."""
+    return {"conditions": engine.health.look(engine.queue.desk.now)}
 
 
 def _dashboard(engine: "Engine", client: Client, request: Request) -> dict[str, Any]:
@@ -128,5 +137,7 @@ TELLS: dict[str, Callable[["Engine", Client, Request], dict[str, Any]]] = {
     "hello": _hello,
     "status": _status,
     "dashboard": _dashboard,
+    "stats": stats,
+    "health": _health,
 }
 """The verbs that the engine answers itself."""

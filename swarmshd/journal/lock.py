@@ -44,13 +44,17 @@ class StateLock:
     Use it as a context manager after `acquire`, or call `release`. The object is used once.
     """
 
-    __slots__ = ("_directory_fd", "_fd", "_pause", "_whole", "path")
+    __slots__ = ("_directory_fd", "_fd", "_pause", "_whole", "path", "tries", "waited")
 
     def __init__(self, directory: Path, name: str = "lock", pause: Pause = pause) -> None:
         self.path = directory / name
         self._fd = self._directory_fd = -1
         self._whole = name == "lock"
         self._pause = pause
+        self.tries = 0
+        """How often it was tried to get it."""
+        self.waited = 0.0
+        """Seconds between the first try and the one that got it."""
 
     def acquire(
         self,
@@ -72,6 +76,7 @@ class StateLock:
         """
         make_directory(DISK, self.path.parent)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, MODE_FILE)
+        began = time.perf_counter()
         try:
             left = timeout
             while not self._try(fd):
@@ -82,6 +87,7 @@ class StateLock:
                 left -= wait
                 retries -= 1
                 backoff *= multiplier
+            self.waited = time.perf_counter() - began
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         except BaseException:
@@ -90,6 +96,7 @@ class StateLock:
         self._fd = fd
 
     def _try(self, fd: int) -> bool:
+        self.tries += 1
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._whole and self._directory_fd < 0:

@@ -154,6 +154,26 @@ class Connection(Client):
         self.in_flight += 1
         return number, request, passed
 
+    def end_with_first(self, bodies: list[bytes]) -> bool:
+        """Keep of the frames only the first that is no greeting, and read no more after it; whether there was one."""
+        for at, body in enumerate(bodies):
+            try:
+                greeting = commands.decode(body)[1] == "hello"
+            except Refusal:
+                greeting = False
+            if not greeting:
+                del bodies[at + 1 :]
+                self.ended = True
+                return True
+        return False
+
+    def buffers(self) -> dict[str, int]:
+        """The sizes of its socket's buffers, as the kernel has them."""
+        return {
+            "send_buffer": self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
+            "receive_buffer": self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
+        }
+
     def _next_descriptor(self, asks: bool) -> int:
         return self._descriptors.popleft() if asks and self._descriptors else -1
 

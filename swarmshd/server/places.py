@@ -13,7 +13,7 @@ class Places:
     """All connections, in the order in which they were last heard of. One uid gets at most three quarters."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._by_fd: dict[int, Connection] = {}
         self._per_uid: dict[int, int] = {}
 
@@ -53,7 +53,7 @@ class Places:
         Raises:
             Refusal: ``busy``, as nobody can be closed.
         """
-        limit = self._limit if actor.admin else self._limit - KEPT_FOR_ADMINS
+        limit = self.limit if actor.admin else self.limit - KEPT_FOR_ADMINS
         if not actor.admin and self._per_uid.get(actor.uid, 0) >= limit * 3 // 4:
             found = self.idlest(actor.uid)
         elif len(self) >= limit:

@@ -9,13 +9,12 @@ Contract with the engine: everything between two awaits of this task is atomic t
 ``wake`` may be called by them; they only leave a note and make the epoll set readable.
 """
 
-import errno
 import logging
 import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any
@@ -23,19 +22,19 @@ from typing import Any
 import trio
 
 from swarmshd.commands import Refusal
-from swarmshd.engine import OWED_MAX, Engine
+from swarmshd.engine import OWED_MAX, WARNING, Client, Condition, Engine
+from swarmshd.server.accepting import Acceptor
 from swarmshd.server.access import Access
 from swarmshd.server.clock import Clock
 from swarmshd.server.committer import Committer
 from swarmshd.server.connection import Closed, Connection
-from swarmshd.server.places import Places
+from swarmshd.server.places import KEPT_FOR_ADMINS, Places
+from swarmshd.server.pool import Pool
+from swarmshd.server.unfinished import Unfinished
 from swarmshd.server.watching import WatchProcess, watched
 from swarmshd.settings import Settings
 
 log = logging.getLogger("swarmshd.server")
-
-ACCEPTS = 64
-"""Connections taken in one turn."""
 
 FIRST_FRAME = 30_000
 """Milliseconds that a new connection has for its first frame."""
@@ -46,21 +45,14 @@ IDLE_AFTER = 1000
 SYNC_PATIENCE = 60_000
 """Milliseconds after which a sync that has not returned is a fault."""
 
-ACCEPT_PAUSE = 100
-"""Milliseconds for which nobody is let in after descriptors or memory ran out; it would be tried without end."""
-
-COMPLAIN_EVERY = 60_000
-STRAYS_MAX = 64
-"""Descriptors that came ahead of their frames, of all connections together, above which the last one is closed."""
+LONG_WAIT = 1000
+"""Milliseconds that the first of those who wait for a busy place may wait without anybody being told."""
 
 STUCK_AFTER = 60_000
 """Milliseconds after which a peer that takes none of its replies, and has many, is closed."""
 
 UNDECIDED_MAX = 64 << 20
 """Bytes of requests that wait to be decided above which nobody is read from."""
-
-UNFINISHED_MAX = 64 << 20
-"""Bytes of unfinished frames, of all connections together, above which the one that began first is closed."""
 
 OWED_TOGETHER = 256 << 20
 """Bytes of replies not taken, of all congested connections together, above which the most indebted are closed."""
@@ -104,23 +96,23 @@ class Server:
         self._newcomers: deque[tuple[int, Connection]] = deque()
         self._outgoing: set[Connection] = set()
         self._unread: set[Connection] = set()
-        self._ahead: set[Connection] = set()
         self._stuck: dict[Connection, None] = {}
-        self._unfinished: dict[Connection, int] = {}
-        self._unfinished_bytes = 0
-        self._accept_again: int | None = None
-        self._complained_at = -COMPLAIN_EVERY
+        self._unfinished = Unfinished()
+        self._pool = Pool()
+        self._frames = self._most_in_flight = self._made_room = self._not_reused = 0
         self._committer = Committer(engine.sync)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
-        for fd in (listener.fileno(), self._committer.fd, self._wake):
+        for fd in (self._committer.fd, self._wake):
             self._epoll.register(fd, IN)
-        self._accepting = True
+        self._acceptor = Acceptor(listener, self._epoll, self._make_place)
         self._last_batch = 0
         self._stated = True
         self._stop_at: int | None = None
         engine.tell = self.tell
         engine.wake = self.wake
+        engine.sections["net"] = self._net
+        engine.health.checks.append(self._check)
 
     # -- for other tasks ---------------------------------------------------------------------------------
 
@@ -152,6 +144,30 @@ class Server:
     def tell(self) -> dict[str, Any]:
         """The server's part of ``status``."""
         return {"connections": len(self._connections), **self._about}
+
+    def _net(self, client: Client) -> dict[str, Any]:
+        """The server's part of ``stats``; the buffers are those of whoever asks."""
+        sizes = client.buffers() if isinstance(client, Connection) else {}
+        return {
+            "connections": len(self._connections),
+            "limit": self._connections.limit,
+            "opened": self._acceptor.accepted,
+            "closed_for_place": self._made_room,
+            "closed_after_reply": self._not_reused,
+            "frames": self._frames,
+            "in_flight_peak": self._most_in_flight,
+            **self._pool.tell(self._settings.connection_pool_size),
+            **sizes,
+        }
+
+    def _check(self, now: int) -> Iterator[Condition]:
+        count, limit = len(self._connections), self._connections.limit
+        if count >= limit - KEPT_FOR_ADMINS:
+            fact = f"{count} of {limit} connections (MAX_CONNECTIONS) are open: idle ones are closed for new ones"
+            yield Condition("connections_full", WARNING, fact, "swarmctl stats net")
+        elif self._pool.waiting and now - self._pool.since() >= LONG_WAIT:
+            fact = f"{len(self._pool.waiting)} connections wait for a busy place (CONNECTION_POOL_SIZE)"
+            yield Condition("connections_full", WARNING, fact, "swarmctl stats net")
 
     def healthy(self) -> bool:
         """Whether the last sync that was begun has ended in good time; for the service manager's watchdog."""
@@ -192,8 +208,10 @@ class Server:
             instants.append(self._newcomers[0][0])
         if self._stuck:
             instants.append(next(iter(self._stuck)).stuck_since + STUCK_AFTER)
-        if self._accept_again is not None:
-            instants.append(self._accept_again)
+        if self._pool.waiting:
+            instants.append(self._pool.since() + self._settings.connection_pool_timeout)
+        if self._acceptor.again is not None:
+            instants.append(self._acceptor.again)
         if not self._stated:
             instants.append(self._last_batch + IDLE_AFTER)
         if self._stop_at is not None:
@@ -216,12 +234,15 @@ class Server:
                 self._engine.durable()
             elif fd == self._wake:
                 os.eventfd_read(self._wake)
-            elif self._accepting:
+            else:
                 self._accept(now)
         self._advance(now, len(found))
         self._send(now)
         self._engine.follow(now)  # beside the sync that may be under way
         self._send(now)
+        self._pool.leave()
+        if self._pool.waiting:
+            self._give_places(now)
         if self._unread:
             unread, self._unread = self._unread, set()
             for connection in unread:
@@ -229,9 +250,7 @@ class Server:
         self._close_silent(now)
         if self._stuck:
             self._close_stuck(now)
-        if self._accept_again is not None and self._accept_again <= now and self._accepting:
-            self._accept_again = None
-            self._epoll.register(self._listener.fileno(), IN)
+        self._acceptor.resume(now)
         if self._engine.waiting_to_decide and not self._committer.busy:
             self.wake()
 
@@ -265,33 +284,21 @@ class Server:
     # -- connections -------------------------------------------------------------------------------------
 
     def _accept(self, now: int) -> None:
-        for _ in range(ACCEPTS):
-            try:
-                connected, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in (errno.ECONNABORTED, errno.EINTR):
-                    continue
-                self._run_short(error, now)
-                return
-            connected.setblocking(False)
+        for connected in self._acceptor.accept(now):
             size = self._settings.socket_buffer_size
             if size:
                 connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
                 connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
             self._welcome(connected, now)
 
-    def _run_short(self, error: OSError, now: int) -> None:
-        """Descriptors or memory ran out: leave the listening socket alone for a moment, and make a place."""
-        if now - self._complained_at > COMPLAIN_EVERY:
-            self._complained_at = now
-            log.warning("cannot accept connections: %s; trying again and again", error.strerror)
+    def _make_place(self, now: int) -> None:
         idlest = self._connections.idlest()
         if idlest is not None and idlest.seen + IDLE_AFTER < now:
-            self._drop(idlest, "it was idle longest and a place was needed")
-        self._epoll.unregister(self._listener.fileno())
-        self._accept_again = now + ACCEPT_PAUSE
+            self._drop_for_place(idlest)
+
+    def _drop_for_place(self, connection: Connection) -> None:
+        self._made_room += 1
+        self._drop(connection, "it was idle longest and a place was needed")
 
     def _welcome(self, connected: socket.socket, now: int) -> None:
         try:
@@ -308,7 +315,7 @@ class Server:
             connection.close()
             return
         if goes is not None:
-            self._drop(goes, "it was idle longest and a place was needed")
+            self._drop_for_place(goes)
         connection.on_output = self._outgoing
         connection.seen = now
         self._connections.add(connection)
@@ -333,39 +340,19 @@ class Server:
         if bodies:
             connection.seen = now
             self._connections.heard(connection)
+            self._frames += len(bodies)
+            if not self._settings.connection_reuse_enabled:
+                self._not_reused += connection.end_with_first(bodies)
             for body in bodies:
                 self._request(connection, body, now)
-        if self._ahead or connection.strays:
-            self._count_strays(connection)
-        if connection.unfinished or (self._unfinished and connection in self._unfinished):
-            self._count_unfinished(connection)
+            self._most_in_flight = max(self._most_in_flight, connection.in_flight)
+        if connection.unfinished or connection.strays or self._unfinished:
+            for first in self._unfinished.count(connection):
+                self._drop(first, "too much is held of unfinished frames")
         if connection.ended or connection.in_flight >= self._settings.in_flight_max:
             self._set_interest(connection)
             if connection.finished:
                 raise Closed(connection.fault)
-
-    def _count_strays(self, connection: Connection) -> None:
-        connection.drop_strays()
-        if connection.strays:
-            self._ahead.add(connection)
-            if sum(each.strays for each in self._ahead) > STRAYS_MAX:
-                raise Closed("too many descriptors came ahead of their frames")
-        else:
-            self._ahead.discard(connection)
-
-    def _count_unfinished(self, connection: Connection) -> None:
-        """Half frames cost memory that the settings do not bound: whoever keeps one longest goes first."""
-        held = connection.unfinished
-        self._unfinished_bytes += held - self._unfinished.get(connection, 0)
-        if held:
-            self._unfinished[connection] = held
-        else:
-            del self._unfinished[connection]
-        while self._unfinished_bytes > UNFINISHED_MAX:
-            first = next(iter(self._unfinished))
-            if first is connection:
-                raise Closed("too much is held of unfinished frames")
-            self._drop(first, "too much is held of unfinished frames")
 
     def _request(self, connection: Connection, body: bytes, now: int) -> None:
         found = connection.request(body)
@@ -378,7 +365,22 @@ class Server:
             connection.in_flight -= 1
             connection.refuse(number, refusal)
             return
-        self._engine.take(connection, number, request, watches, len(body), now)
+        if self._pool.take(connection, self._settings.connection_pool_size, len(body), now):
+            self._engine.inbox.take(connection, number, request, watches, len(body), now)
+        else:
+            self._engine.inbox.hold_back((connection, number, request, watches, len(body), now))
+            self._unread.add(connection)
+
+    def _give_places(self, now: int) -> None:
+        """Let in who waited for a place, and turn away who waited for too long."""
+        settings = self._settings
+        for connection in self._pool.admit(settings.connection_pool_size, now):
+            self._engine.inbox.resume(connection, now)
+        patience = settings.connection_pool_timeout
+        for connection in self._pool.overdue(now - patience, now):
+            size = settings.connection_pool_size
+            text = f"all {size} places (CONNECTION_POOL_SIZE) have been busy for {patience / 1000:g} s; try again"
+            self._engine.turn_away(connection, Refusal("busy", text))
 
     def _flush(self, connection: Connection, now: int) -> None:
         if connection.closing:
@@ -398,8 +400,8 @@ class Server:
         else:
             if self._stuck:
                 self._stuck.pop(connection, None)
-            if self._engine.held_back:
-                self._engine.resume(connection, now)
+            if self._engine.inbox.held_back and connection not in self._pool.waiting:
+                self._engine.inbox.resume(connection, now)
         if connection.interest != READING or connection.unsent or not self._may_read(connection):
             self._set_interest(connection)
 
@@ -407,7 +409,8 @@ class Server:
         return (
             connection.owed <= OWED_MAX
             and connection.in_flight < self._settings.in_flight_max
-            and self._engine.inbox_bytes < UNDECIDED_MAX
+            and self._engine.inbox.bytes + self._pool.bytes < UNDECIDED_MAX
+            and not (self._pool.waiting and connection in self._pool.waiting)
         )
 
     def _set_interest(self, connection: Connection) -> None:
@@ -441,9 +444,9 @@ class Server:
         self._engine.gone(connection)
         self._engine.undelivered(connection.undelivered())
         self._unread.discard(connection)
-        self._ahead.discard(connection)
+        self._unfinished.forget(connection)
+        self._pool.forget(connection)
         self._stuck.pop(connection, None)
-        self._unfinished_bytes -= self._unfinished.pop(connection, 0)
         self._connections.remove(connection)
         self._epoll.unregister(connection.fd)
         self._outgoing.discard(connection)
@@ -472,15 +475,11 @@ class Server:
 
     def _done(self) -> bool:
         """Whether the drain is over: everything is answered and taken, or its time is up."""
-        if self._accepting:
-            self._accepting = False
-            if self._accept_again is None:
-                self._epoll.unregister(self._listener.fileno())
-            self._accept_again = None
+        self._acceptor.stop()
         assert self._stop_at is not None
         if self._clock.now() >= self._stop_at:
             return not self._committer.busy
-        return self._engine.idle and not any(c.unsent for c in self._connections)
+        return self._engine.idle and not self._pool.waiting and not any(c.unsent for c in self._connections)
 
     def _close(self) -> None:
         for connection in list(self._connections):

@@ -159,6 +159,7 @@ def _item_claimed(t: "Tables", event: e.ItemClaimed) -> None:
     item.claim = Claim(agent, t.uid or 0, fence, secret, t.time, expires_at, lease, runtime_until, watch)
     agent.holds[number] = item
     agent.locks += item.is_lock
+    item.queue.claimed_at = t.time
     if watch is not None:
         t.watched.setdefault(watch, {})[number] = None
     if fence >= t.next_fence:

@@ -404,7 +404,7 @@ def _scope(desk: Desk, name: str | None) -> list[Queue]:
 
 def _first_of(buckets: list[Bucket]) -> Reason:
     """What a claim gets next, of these buckets."""
-    first = min(((bucket.head() or 0, bucket.heap[0][1]) for bucket in buckets), key=_rank)[1]
+    first = min(((bucket.head() or 0, bucket.first()) for bucket in buckets), key=_rank)[1]
     count = sum(bucket.counts[READY] for bucket in buckets)
     text = f"{_many(count, 'item')} can be claimed; the next is {first.id}, of queue {first.queue.name}"
     return _reason("claimable", text, f"claim --queue {first.queue.name}", count=count, id=first.id)

@@ -27,6 +27,11 @@ from swarmshd.workqueue.records import BLOCKED, DONE, READY, SCHEDULED, Item
 
 def heartbeat(desk: Desk, command: Heartbeat) -> list[e.Event]:
     """Renew what the sender holds; what it holds no more is told in the reply (see :func:`heartbeat_lost`)."""
+    return renewal(desk, beat(desk, command))
+
+
+def beat(desk: Desk, command: Heartbeat) -> list[Item]:
+    """Take note that the sender lives, and give the items that it holds."""
     kept, _ = _sort_out(desk, command)
     agent = None if command.agent is None else desk.tables.agents.get(command.agent)
     if agent is not None:
@@ -34,7 +39,7 @@ def heartbeat(desk: Desk, command: Heartbeat) -> list[e.Event]:
     for item in kept:
         assert item.claim is not None
         item.claim.agent.seen = desk.now
-    return renewal(desk, kept)
+    return kept
 
 
 def heartbeat_lost(desk: Desk, command: Heartbeat) -> tuple[list[Item], dict[Reference, str]]:

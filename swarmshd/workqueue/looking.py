@@ -230,7 +230,7 @@ def _agent_of(item: Item) -> str | None:
 
 def list_items(desk: Desk, command: List) -> dict[str, Any]:
     """A page, by id. It may hold fewer items than asked for and still say that there is more."""
-    known = _known_set(desk, command)
+    known = _known_set(desk, command) if desk.policy.indexed else None
     if known is None:
         page, last, more = _walk(desk, command)
     else:
@@ -250,6 +250,7 @@ def _walk(desk: Desk, command: List) -> tuple[list[Item], int, bool]:
     items = tables.open if only_open else tables.items
     start = last or next(iter(items), 1) - 1
     for looked, number in enumerate(filter(items.__contains__, tables.after(start))):
+        desk.ready.scanned += 1
         if looked == LOOK_MAX:
             return page, last, True
         item = items[number]
@@ -264,7 +265,7 @@ def _walk(desk: Desk, command: List) -> tuple[list[Item], int, bool]:
 def count(desk: Desk, command: CountItems) -> dict[str, Any]:
     """How many, from the sizes of the sets that are kept where the filter allows it."""
     states = set(command.state or (OPEN | ENDED if command.all else OPEN))
-    if LOCKS in command.queue:
+    if not desk.policy.indexed or LOCKS in command.queue:
         by = _count_each(desk, command, states)
     elif command.agent is None and command.group is None and command.by in (None, "state", "queue"):
         if not command.type and not command.team:
@@ -322,6 +323,7 @@ def _count_each(desk: Desk, command: CountItems, states: set[str]) -> Counter[st
     by: Counter[str] = Counter()
     for found in sets:
         for item in found:
+            desk.ready.scanned += 1
             if item.state in states and _matches(item, command):
                 by[_value_of(item, item.state, command.by)] += 1
     return by

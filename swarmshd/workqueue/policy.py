@@ -35,6 +35,8 @@ class Policy:
     require_token: bool
     waiters_max: int
     batch_size: int
+    indexed: bool = True
+    """Whether there are indexes; does not change while the program runs."""
 
 
 JITTER = 0.2

@@ -44,7 +44,7 @@ from swarmshd.workqueue.deadlines import Deadlines
 from swarmshd.workqueue.desk import Desk
 from swarmshd.workqueue.mint import Mint
 from swarmshd.workqueue.policy import KEY_CHOSEN_KEPT, KEY_MINTED_KEPT, Policy
-from swarmshd.workqueue.ready import ReadyIndex
+from swarmshd.workqueue.ready import ReadyIndex, Scan
 from swarmshd.workqueue.records import BURIED, CLAIMED, READY, SCHEDULED, SETTLED, Item, Queue
 from swarmshd.workqueue.tables import Tables
 from swarmshd.workqueue.waiting import Waiter, Waiters
@@ -115,7 +115,7 @@ class WorkQueue:
 
     def __init__(self, policy: Policy, mint: Mint) -> None:
         self.tables = Tables()
-        self.ready = ReadyIndex()
+        self.ready = ReadyIndex() if policy.indexed else Scan()
         self.deadlines = Deadlines()
         self.waiters = Waiters()
         self.freed: set[str] = set()
@@ -223,15 +223,24 @@ class WorkQueue:
             tables.conclude(key, minted, happened)
         return happened
 
-    def held_by(self, command: Progress, actor: Actor) -> dict[str, Any]:
-        """Whether the sender of a progress that is to be recorded later holds the item now; the reply to it.
+    def reports_on(self, command: Progress, actor: Actor) -> tuple[Item, dict[str, Any]]:
+        """The item that the sender of a progress holds, which is to be recorded later, and the reply to it.
 
         Raises:
             Refusal: as ``progress`` itself would.
         """
         self.desk.actor, self.desk.watch = actor, None
         item = holding.check_progress(self.desk, command)
-        return {"id": item.id, "fenced": holding.fenced_by(command)}
+        return item, {"id": item.id, "fenced": holding.fenced_by(command)}
+
+    def beats_for(self, command: Heartbeat, actor: Actor) -> tuple[list[Item], dict[str, Any]]:
+        """The items that the sender of a heartbeat holds, whose leases are to be renewed later, and the reply to it.
+
+        Raises:
+            Refusal: as ``heartbeat`` itself would.
+        """
+        self.desk.actor, self.desk.watch = actor, None
+        return holding.beat(self.desk, command), answers.beaten(self.desk, command, None)
 
     def numbers_needed(self, request: Request) -> int:
         """At most how many ids, fences or positions the command takes."""

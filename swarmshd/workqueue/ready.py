@@ -65,8 +65,12 @@ class Bucket:
                 return key
             heappop(heap)
 
-    def add(self, item: Item) -> None:
-        """Take in an item that became ready; it is counted already.
+    def first(self) -> Item:
+        """The item of :meth:`head`, which is not None."""
+        return self.heap[0][1]
+
+    def add(self, item: Item) -> bool:
+        """Take in an item that became ready; it is counted already. Whether it goes before all others.
 
         Invariant: no shape knows this bucket under a rank worse than the heap's first entry, stale or not. So
         whoever lets go of an empty bucket must find its next item announced: an empty heap starts anew.
@@ -83,6 +87,7 @@ class Bucket:
             }
             self.heap = list(kept.items())
             heapify(self.heap)
+        return self.heap[0][1] is item
 
 
 class Shape:
@@ -149,7 +154,11 @@ class Shape:
 class ReadyIndex:
     """All buckets and shapes."""
 
+    bucket_kind = Bucket
+
     def __init__(self) -> None:
+        self.scanned = 0
+        """Items that were looked at because there is no order to look them up in."""
         self.buckets: dict[Kind, Bucket] = {}
         self.shapes: OrderedDict[Filter, Shape] = OrderedDict()
         self.woken: set[Shape] = set()
@@ -185,10 +194,8 @@ class ReadyIndex:
         if bucket is None or bucket.queue is not item.queue:
             item.bucket = bucket = self._bucket(item)
         bucket.counts[state] += 1
-        if state == READY:
-            bucket.add(item)
-            if bucket.heap[0][1] is item and item.queue.offers:
-                self._announce(bucket, rank(item))
+        if state == READY and bucket.add(item) and item.queue.offers:
+            self._announce(bucket, rank(item))
 
     def _bucket(self, item: Item) -> Bucket:
         queue = item.queue
@@ -198,7 +205,7 @@ class ReadyIndex:
             if bucket is not None:  # of a queue of that name that was forgotten
                 for shape in bucket.shapes:
                     shape.best.pop(id(bucket), None)
-            bucket = self.buckets[kind] = Bucket(queue, *kind[1:])
+            bucket = self.buckets[kind] = self.bucket_kind(queue, *kind[1:])
             queue.buckets[bucket] = None
             bucket.shapes = {shape: None for shape in self.shapes.values() if shape.matches(bucket)}
         return bucket
@@ -230,10 +237,14 @@ class ReadyIndex:
         for bucket in self.buckets.values():
             if shape.matches(bucket):
                 bucket.shapes[shape] = None
-                key = bucket.head()
-                if key is not None:
-                    shape.offer(bucket, key)
+                self._enter(shape, bucket)
         return shape
+
+    def _enter(self, shape: Shape, bucket: Bucket) -> None:
+        """The shape is new, and may take from the bucket."""
+        key = bucket.head()
+        if key is not None:
+            shape.offer(bucket, key)
 
     def _evict(self) -> None:
         for wanted, shape in self.shapes.items():
@@ -247,4 +258,53 @@ class ReadyIndex:
     def first(self, shape: Shape) -> Item | None:
         """The item that a claim of this shape gets next."""
         found = shape.first()
-        return None if found is None else found[1].heap[0][1]
+        return None if found is None else found[1].first()
+
+
+class UnorderedBucket(Bucket):
+    """A bucket that counts its items and keeps no order of them."""
+
+    __slots__ = ()
+
+    def _ready(self) -> list[Item]:
+        return [item for item in self.queue.items[READY].values() if item.bucket is self]
+
+    def head(self) -> int | None:
+        return rank(self.first()) if self.counts[READY] and self.queue.offers else None
+
+    def first(self) -> Item:
+        return min(self._ready(), key=rank)
+
+    def add(self, item: Item) -> bool:
+        return True
+
+
+class Scan(ReadyIndex):
+    """No index: every claim looks through all ready items of the queues that it may take from.
+
+    It saves the memory and the upkeep of the heaps, and is there to be compared with.
+    """
+
+    bucket_kind = UnorderedBucket
+
+    def _announce(self, bucket: Bucket, key: int) -> None:
+        self.woken.update(shape for shape in bucket.shapes if shape.waiting)
+
+    def _enter(self, shape: Shape, bucket: Bucket) -> None:
+        pass
+
+    def offers_changed(self, queue: Queue) -> None:
+        if queue.offers:
+            for bucket in queue.buckets:
+                self._announce(bucket, 0)
+
+    def first(self, shape: Shape) -> Item | None:
+        best: Item | None = None
+        wanted = [bucket for bucket in self.buckets.values() if bucket.counts[READY] and shape in bucket.shapes]
+        for queue in {bucket.queue.name: bucket.queue for bucket in wanted}.values():
+            if queue.offers:
+                self.scanned += len(queue.items[READY])
+                for item in queue.items[READY].values():
+                    if shape in item.bucket.shapes and (best is None or rank(item) < rank(best)):
+                        best = item
+        return best

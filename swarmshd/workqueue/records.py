@@ -316,11 +316,13 @@ QUEUE_SETTINGS = ("paused", "closed", "limit", "max_length", "lease", "max_attem
 class Queue:
     """A named set of items, with the settings that differ from the defaults."""
 
-    __slots__ = ("buckets", "items", "name", "settings")
+    __slots__ = ("buckets", "claimed_at", "items", "name", "settings")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.settings: dict[str, Any] = {}
+        self.claimed_at = 0
+        """When an item of it was last claimed; not kept in snapshots."""
         self.items: dict[str, dict[int, Item]] = {
             state: {} for state in (SCHEDULED, BLOCKED, READY, CLAIMED, BURIED, DONE, CANCELLED)
         }

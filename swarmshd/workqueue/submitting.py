@@ -165,7 +165,9 @@ def check_memory(desk: Desk, draft: Draft = _BLANK) -> None:
         raise Refusal("overloaded", f"there are {policy.max_items} items (MAX_ITEMS)", limit=policy.max_items)
     if tables.bytes + draft.bytes >= policy.memory_max:
         raise Refusal(
-            "overloaded", f"items take {tables.bytes >> 20} MiB of memory (PROCESS_MEMORY_LIMIT_MB); finish some first"
+            "overloaded",
+            f"items take {tables.bytes >> 20} MiB of memory (PROCESS_MEMORY_LIMIT_MB, MEMORY_CRITICAL_THRESHOLD_PCT); "
+            "finish some first",
         )
 
 
