@@ -258,30 +258,77 @@ def _bar(source: BinaryIO, path: str, *, quiet: bool) -> Progress:
 
 def _each(call: Call, lines: Iterator[Facts | BadLine], progress: Progress) -> int:
     """Submit line by line, in frames of many; print an id or ``-`` for each, in order."""
+    frames = Frames(call)
     waiting: list[tuple[int, Facts | BadLine]] = []
-    size = done = status = 0
+    size = 0
     try:
         for number, line in enumerate(lines, 1):
             if not isinstance(line, BadLine):
                 line.setdefault("key", call.key(number))
             bulk = _size(line)
             if waiting and (len(waiting) >= cli.BATCH_COMMANDS or size + bulk > cli.BATCH_BYTES):
-                status = max(status, _send(call, waiting))
-                done += len(waiting)
+                frames.send(waiting)
                 waiting, size = [], 0
-                progress.show(done)
+                progress.show(frames.done)
             waiting.append((number, line))
             size += bulk
-        status = max(status, _send(call, waiting))
+        frames.send(waiting)
+        frames.finish()
     except _refused() as refused:
         call.out.flush()
         hint = "" if "key" in call.given else " (with --key K the file could be run again without doubling any)"
-        refused.message = f"{refused.message}; {done} lines are in{hint}"
+        refused.message = f"{refused.message}; {frames.done} lines are in for certain{hint}"
         refused.facts["message"] = refused.message
         raise
     finally:
         progress.end()
-    return status
+    return frames.status
+
+
+class Frames:
+    """Frames of submits on their way: several at a time, reported in the order in which they were sent."""
+
+    def __init__(self, call: Call) -> None:
+        from swarmctl.jobs import frames_under_way
+
+        self._call = call
+        self._most = frames_under_way(call)
+        self._waiting: dict[int, list[tuple[int, Facts | BadLine]]] = {}
+        self._replies: dict[int, Any] = {}
+        self._last = 0
+        self.done = self.status = 0
+
+    def send(self, lines: list[tuple[int, Facts | BadLine]]) -> None:
+        """One frame more; where none of its lines is sound, nothing is sent."""
+        commands = [["submit", line] for _, line in lines if not isinstance(line, BadLine)]
+        if commands:
+            arguments = {"commands": commands, "key": self._call.key()}
+            (number,) = self._call.connection.send([("batch", arguments, ())])
+        else:
+            self._last -= 1
+            number = self._last  # no number of a request
+            self._replies[number] = {"replies": []}
+        self._waiting[number] = lines
+        while len(self._waiting) >= self._most:
+            self._receive()
+
+    def finish(self) -> None:
+        """Wait for all replies."""
+        while self._waiting:
+            self._receive()
+
+    def _receive(self) -> None:
+        """Wait for the reply to the first of the frames, and report its lines."""
+        number = next(iter(self._waiting))
+        while number not in self._replies:
+            got, reply = self._call.connection.receive()
+            self._replies[got] = reply
+        reply = self._replies.pop(number)
+        lines = self._waiting.pop(number)
+        if isinstance(reply, _refused()):
+            raise reply
+        self.status = max(self.status, _report(self._call, lines, reply["replies"]))
+        self.done += len(lines)
 
 
 def _refused() -> type[Refused]:
@@ -298,12 +345,8 @@ def _size(line: Facts | BadLine) -> int:
     )
 
 
-def _send(call: Call, waiting: list[tuple[int, Facts | BadLine]]) -> int:
-    """One frame of submits; 1 if one of them, or one line, was refused."""
-    commands = [["submit", line] for _, line in waiting if not isinstance(line, BadLine)]
-    replies = []
-    if commands:
-        replies = call.ask("batch", {"commands": commands, "key": call.key()})["replies"]
+def _report(call: Call, waiting: list[tuple[int, Facts | BadLine]], replies: list[Any]) -> int:
+    """Print what became of the lines of a frame; 1 if one of them was refused."""
     status = 0
     answers = iter(replies)
     for number, line in waiting:

@@ -7,6 +7,7 @@ daemon checks first; a file that it then does not take is put back as it was.
 
 from __future__ import annotations
 
+from swarmctl.operating import warn
 from swarmctl.parse import Usage
 from swarmctl.parse import show as quoted
 
@@ -24,6 +25,7 @@ _COLUMNS = "name value unit source when default allowed meaning".split()
 def show(call: Call) -> int:
     """One setting a line, everything about it; on a terminal those that are named have a page each."""
     rows = _asked(call)
+    warn(call)
     if call.json or call.quiet:
         return _plain(call, rows)
     rows = [row | {"when": _when(row)} for row in rows]

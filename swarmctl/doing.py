@@ -82,12 +82,16 @@ def queue_of(call: Call) -> str | None:
 def heartbeat(call: Call) -> int:
     """Renew leases. Without ids it prints what it renewed."""
     items = call.items()
+    relaxed: Facts = {"relaxed": True} if "async" in call.given else {}
     if len(items) <= 1:
         arguments: Facts = {"ids": [items[0][0]], **call.proof(*items[0])} if items else {"agent": call.agent}
+        arguments |= relaxed
         replies = [call.ask("heartbeat", arguments)]
     else:
         replies = []
-        commands = [("heartbeat", {"ids": [item], **call.proof(item, token, many=True)}) for item, token in items]
+        commands = [
+            ("heartbeat", {"ids": [item], **call.proof(item, token, many=True), **relaxed}) for item, token in items
+        ]
         for (item, _), (result, refused) in zip(items, call.ask_all(commands), strict=True):
             if refused is not None:
                 call.refuse(refused, item)

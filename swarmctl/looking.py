@@ -328,8 +328,10 @@ _STATUS_FIELDS = (
 
 def status(call: Call) -> int:
     """The daemon, its queue and its journal."""
+    from swarmctl.operating import warn
     from swarmshd import __version__
 
+    warn(call)
     facts = {**call.ask("status", {}), "client": f"swarmctl {__version__}"}
     if call.json:
         call.emit(facts)

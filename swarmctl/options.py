@@ -90,6 +90,7 @@ OUTPUT = Option("--output", "path", "FILE|-", "what the work printed; its tail i
 DELAY = Option("--delay", "duration", "D", "not before that time has passed")
 STATES = Option("--state", "states", "S,…", "only in these states")
 OF_AGENT = Option("--agent", "name", "ID", "only what this agent holds")
+ASYNC = Option("--async", "flag", "", "do not wait for the disk: recorded with others within 5 s, or lost by a crash")
 MINE = Option("--mine", "flag", "", "only what this agent (see whoami) holds")
 
 EVERY = Option("--every", "duration", "D", "the time between two looks (2s)")

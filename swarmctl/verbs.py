@@ -11,6 +11,7 @@ nothing of the others.
 from __future__ import annotations
 
 from swarmctl.options import (
+    ASYNC,
     DAEMON,
     DELAY,
     EVERY,
@@ -108,7 +109,7 @@ _VERBS = (
     Verb(
         "heartbeat",
         "[ID…]",
-        (),
+        (ASYNC,),
         wire="heartbeat",
         run="swarmctl.doing:heartbeat",
         group=WORK,
@@ -121,9 +122,7 @@ _VERBS = (
         (
             Option("-m --message", "text", "TEXT", "a line about what is going on"),
             Option("--checkpoint", "path", "FILE|-", "what the next holder needs to go on from here (4 KiB)"),
-            Option(
-                "--async", "flag", "", "do not wait for the disk: recorded with others within 5 s, or lost by a crash"
-            ),
+            ASYNC,
         ),
         wire="progress",
         run="swarmctl.doing:progress",
@@ -634,6 +633,28 @@ _VERBS = (
         example="swarmctl top --every 5s",
         note="On a terminal q ends it and leaves the screen as it was; the blank looks again at once. Elsewhere it "
         "prints a screen each time, or with --json an object, until it is interrupted.",
+    ),
+    Verb(
+        "stats",
+        "[SECTION]",
+        (Option("--watch", "flag", "", "again every second, until it is interrupted"),),
+        wire="stats",
+        run="swarmctl.operating:stats",
+        group=DAEMON,
+        meaning="what the daemon counts: queue, wal, async, cache, net, memory, gc, threads, locks",
+        example="swarmctl stats wal --watch",
+    ),
+    Verb(
+        "health",
+        "",
+        (),
+        wire="health",
+        run="swarmctl.operating:health",
+        group=DAEMON,
+        meaning="what is not as it should be: name, severity, since, fact, command",
+        example="swarmctl health || page-somebody",
+        note="Status 0: all is well, or as somebody asked (info). 1: something is to be looked at (warning, page). "
+        "78: somebody must do something before the next start (person). 69: there is no daemon.",
     ),
     Verb(
         "config show",

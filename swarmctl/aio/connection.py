@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from swarmctl.connection import PAUSE_MAX, PAUSE_MIN, READ_SIZE, TIMEOUT
+from swarmctl.connection import READ_SIZE, TIMEOUT
 from swarmctl.connection.exchange import Exchange, Pending
+from swarmctl.connection.pauses import pauses
 from swarmctl.connection.places import find_socket, open_socket, rights
 from swarmctl.connection.refused import Refused
 
@@ -193,7 +194,7 @@ class Connection:
     async def _lead(self, number: int) -> None:
         """Read and write for all, until the reply to this one has come."""
         exchange = self._exchange
-        pause = PAUSE_MIN
+        waits = pauses()
         self._led = True
         try:
             while number in exchange.pending:
@@ -203,10 +204,9 @@ class Connection:
                     if self._callers == 1:
                         self._hang_up()  # its answer would come to nobody
                 elif await self._turn(left):
-                    pause = PAUSE_MIN
+                    waits = pauses()
                 else:
-                    await trio.sleep(min(pause, left))
-                    pause = min(pause * 2, PAUSE_MAX)
+                    await trio.sleep(min(next(waits), left))
         finally:
             self._led = False
 

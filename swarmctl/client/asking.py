@@ -212,9 +212,12 @@ def claim_new(
     return Ask("claim_new", _claimed, arguments, acts=True, watches=True)
 
 
-def heartbeat(*ids: Reference, token: str | None = None) -> Ask[Reply]:
-    """Renew the leases of these items, or of all that the agent holds; ``renewed`` and ``lost`` by id."""
-    return Ask("heartbeat", _whole, {"ids": list(ids) or None, "token": token}, acts=True)
+def heartbeat(*ids: Reference, token: str | None = None, relaxed: bool | None = None) -> Ask[Reply]:
+    """Renew the leases of these items, or of all that the agent holds; ``renewed`` and ``lost`` by id.
+
+    With ``relaxed`` the answer does not wait for the disk: a crash within seconds may lose it.
+    """
+    return Ask("heartbeat", _whole, {"ids": list(ids) or None, "token": token, "relaxed": relaxed}, acts=True)
 
 
 def progress(
@@ -225,10 +228,14 @@ def progress(
     message: str | None = None,
     checkpoint: bytes | str | None = None,
     token: str | None = None,
+    relaxed: bool | None = None,
 ) -> Ask[Reply]:
-    """Record how far it is, and renew the lease. The next holder receives ``checkpoint``."""
+    """Record how far it is, and renew the lease. The next holder receives ``checkpoint``.
+
+    With ``relaxed`` the answer does not wait for the disk: a crash within seconds may lose it.
+    """
     arguments = {"percent": percent, "status": status, "message": message, "checkpoint": as_bytes(checkpoint)}
-    return Ask("progress", _whole, {"id": id, **arguments, "token": token}, acts=True)
+    return Ask("progress", _whole, {"id": id, **arguments, "token": token, "relaxed": relaxed}, acts=True)
 
 
 def complete(
@@ -495,13 +502,3 @@ def wake(agent: str) -> Ask[Reply]:
 def evict(agent: str) -> Ask[Reply]:
     """Forget an agent; what it holds is ready again."""
     return Ask("evict", _whole, {"agent": agent})
-
-
-def status() -> Ask[Reply]:
-    """How the daemon is."""
-    return Ask("status", _whole, {})
-
-
-def dashboard(queues: int | None = None, agents: int | None = None, failures: int | None = None) -> Ask[Reply]:
-    """How the daemon is, and the queues, agents and failures that somebody would look at first, at most so many."""
-    return Ask("dashboard", _whole, {"queues": queues, "agents": agents, "failures": failures})

@@ -1,4 +1,4 @@
-"""What can be asked about the daemon itself: its settings. As ``asking``, for those who run it."""
+"""What can be asked of the daemon about itself: how it is, its counters, its settings. As ``asking``, for operators."""
 
 from __future__ import annotations
 
@@ -59,6 +59,16 @@ def import_rows(
     return Ask("import", _reply, arguments)
 
 
+def _sections(_: Asker, reply: Reply) -> dict[str, Reply]:
+    sections: dict[str, Reply] = reply["sections"]
+    return sections
+
+
+def _conditions(_: Asker, reply: Reply) -> list[Reply]:
+    rows: list[Reply] = reply["conditions"]
+    return rows
+
+
 def config(*names: str) -> Ask[list[Reply]]:
     """The settings that the daemon runs with: all, or these."""
     return Ask("config", _settings, {"names": list(names) or None})
@@ -83,3 +93,23 @@ def reload(*, unset: Words | None = None) -> Ask[Reply]:
     ``unset`` also takes back what ``config_set`` changed.
     """
     return Ask("reload", _reply, {"unset": as_words(unset)})
+
+
+def stats(section: str | None = None) -> Ask[dict[str, Reply]]:
+    """What the daemon counts, by section: all, or one."""
+    return Ask("stats", _sections, {"section": section})
+
+
+def health() -> Ask[list[Reply]]:
+    """What is not as it should be: named conditions, the gravest first; nothing when all is well."""
+    return Ask("health", _conditions, {})
+
+
+def status() -> Ask[Reply]:
+    """How the daemon is."""
+    return Ask("status", _reply, {})
+
+
+def dashboard(queues: int | None = None, agents: int | None = None, failures: int | None = None) -> Ask[Reply]:
+    """How the daemon is, and the queues, agents and failures that somebody would look at first, at most so many."""
+    return Ask("dashboard", _reply, {"queues": queues, "agents": agents, "failures": failures})

@@ -14,6 +14,7 @@ import os
 import time
 
 from swarmctl.connection.exchange import Exchange
+from swarmctl.connection.pauses import pauses
 from swarmctl.connection.places import find_socket, open_socket, rights
 from swarmctl.connection.refused import (
     Busy,
@@ -32,7 +33,7 @@ from swarmshd.protocol import MINTED_PREFIX
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from swarmctl.connection.exchange import Result
 
@@ -57,9 +58,6 @@ __all__ = [
 
 TIMEOUT = 30.0
 """Default deadline of a call in seconds: connect, reconnect and reply together."""
-
-PAUSE_MIN, PAUSE_MAX = 0.02, 0.5
-"""Seconds between two attempts: the first pause, doubled up to the last."""
 
 PATIENCE = 1.0
 """Seconds without a daemon after which ``Connection.waiting`` is told."""
@@ -220,7 +218,7 @@ class Connection:
     def _advance(self, number: "int | None", deadline: float) -> None:
         """Work towards a reply until one came or ``deadline``; then ``number`` gets its refusal as a reply."""
         exchange = self._exchange
-        pause = PAUSE_MIN
+        waits: Iterator[float] | None = None
         begun = time.monotonic()
         cause: Refused | None = None
         seen = len(exchange.replies)
@@ -240,8 +238,8 @@ class Connection:
             now = time.monotonic()
             if now < deadline and len(exchange.replies) == seen:
                 self._tell(now - begun, cause)
-                time.sleep(min(pause, deadline - now))
-                pause = min(pause * 2, PAUSE_MAX)
+                waits = waits or pauses()
+                time.sleep(min(next(waits), deadline - now))
                 now = time.monotonic()
             if now >= deadline:
                 if number is not None and number in exchange.pending:

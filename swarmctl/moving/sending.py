@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from swarmctl.connection import Refused
+from swarmctl.jobs import frames_under_way
 
 if TYPE_CHECKING:
     from swarmctl.cli import Call
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 ROWS, BYTES = 250, 1 << 18
 """Bounds of one frame: small enough that others who ask the daemon are not kept waiting."""
-
-UNDER_WAY = 8
-"""Frames under way, unless PARALLEL_JOBS says otherwise."""
 
 
 class Sender:
@@ -33,8 +31,7 @@ class Sender:
         self.common: Facts = {"run": call.key(), "claimed": claimed}
         if dry_run:
             self.common["dry_run"] = True
-        jobs = call.environ.get("PARALLEL_JOBS", "")
-        self.most = max(1, min(int(jobs), 64)) if jobs.isdigit() else UNDER_WAY
+        self.most = frames_under_way(call)
         self.rows: list[list[Any]] = []
         self.places: list[tuple[Place, ...]] = []
         self.size = 0
