@@ -41,7 +41,8 @@ ROOMS = {
     "salvage": "compact told workqueue journal records events settings",
     "keeper": "engine journal liveness events settings",
     "carrier": "engine keeper journal commands events protocol",
-    "control": "configuration settings commands engine server keeper systemd",
+    "memory": "engine settings",
+    "control": "configuration settings commands engine server systemd",
     "main": "*",
 }
 FOR_CLIENT = {"protocol", "cbor", "settings"}
@@ -55,15 +56,15 @@ IMPURE_CALLS = {"open", "print", "input", "breakpoint"}
 
 OWNERS = {
     # module: the rooms that may import it
-    "trio": {"server", "liveness", "systemd", "keeper", "carrier", "main"},
-    "logging": {"engine", "server", "keeper", "carrier", "control", "main", "systemd"},
+    "trio": {"server", "liveness", "systemd", "keeper", "carrier", "memory", "main"},
+    "logging": {"engine", "server", "keeper", "carrier", "memory", "control", "main", "systemd"},
     "cattrs": {"commands"},
     "sdnotify": {"systemd"},
     "tomllib": {"configuration"},
     "asyncio": set(),
 }
 
-CLOCK_ROOMS = {"server", "keeper", "carrier", "main", "systemd"}
+CLOCK_ROOMS = {"server", "keeper", "carrier", "memory", "main", "systemd"}
 # they measure how long a sync took, which decides nothing by itself
 STOPWATCH_ROOMS = {"journal", "engine", "compact", "salvage"}
 STOPWATCHES = {"perf_counter", "perf_counter_ns"}

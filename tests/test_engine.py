@@ -122,12 +122,12 @@ def test_one_batch_is_unsynced_at_a_time_and_the_next_round_gathers(place: Path)
     engine.sync()
     engine.durable()
     assert [reply[0] for reply in peer.replies] == [1]
-    batches = engine.batches
+    batches = engine.commits.batches
     assert engine.write()
     engine.sync()
     engine.durable()
     assert [reply[0] for reply in peer.replies] == [1, 2, 3]
-    assert engine.batches == batches + 1, "both went in one batch"
+    assert engine.commits.batches == batches + 1, "both went in one batch"
 
 
 def test_a_round_is_closed_between_commands_and_what_is_left_is_refused_in_time(place: Path) -> None:

@@ -371,7 +371,8 @@ def test_what_is_asked_must_be_one_thing():
 
 
 def test_every_reason_is_described_and_has_been_seen():
-    rows = re.findall(r"^\.It Li (\w+) Ta (.*)$", page("swarmsh-protocol.7"), re.MULTILINE)
+    (table,) = re.findall(r"^The codes of reasons:$(.*?)^\.El$", page("swarmsh-protocol.7"), re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\.It Li (\w+) Ta (.*)$", table, re.MULTILINE)
     assert rows == list(REASONS.items())
 
 

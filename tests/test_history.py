@@ -417,6 +417,7 @@ async def test_only_so_many_at_once_and_some_for_admins(tmp_path):
         refused = [reply for reply in user.replies if reply[1] == "busy"]
         assert len(refused) == KEPT_FOR_ADMINS
         assert refused[0][2]["retryable"]
+        assert user.aside == ERRANDS_MAX - KEPT_FOR_ADMINS, "none of them keeps a busy place"
         admin = Peer()
         take(engine, admin, 1, "history", ids=[1])
         turn(engine)
@@ -432,6 +433,7 @@ async def test_only_so_many_at_once_and_some_for_admins(tmp_path):
         user.classes = frozenset()
         engine.reconsider(user)
         assert user.replies[-1][:2] == [1, "denied"]
+        assert (user.aside, admin.aside) == (0, 0)
 
 
 async def test_what_the_system_does_not_give_is_said(tmp_path, monkeypatch, caplog):

@@ -1,7 +1,6 @@
 """The daemon's side tasks, with a real engine, a real fold in its own process, and no sockets."""
 
 import errno
-import gc
 import logging
 import os
 import subprocess
@@ -36,7 +35,7 @@ async def test_a_fold_writes_a_snapshot_and_the_daemon_prunes(tmp_path: Path) ->
     before = engine.journal.sizes()
     assert before.segments >= 2
     assert engine.journal.sizes().sealed > 0
-    keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None))
     assert await keeper.fold()
     after = engine.journal.sizes()
     assert after.segments == 1, "what the snapshot covers is gone, the segment in use is not"
@@ -56,7 +55,7 @@ async def test_a_fold_that_fails_is_told_and_changes_nothing(tmp_path: Path, cap
     data = bytearray(sealed.read_bytes())
     data[len(data) // 2] ^= 1
     sealed.write_bytes(data)
-    keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None))
     assert not await keeper.fold()
     assert "exit status 78" in caplog.text
     assert engine.journal.sizes().snapshot_position == 0
@@ -64,7 +63,7 @@ async def test_a_fold_that_fails_is_told_and_changes_nothing(tmp_path: Path, cap
 
 async def test_no_fold_beyond_the_memory_that_is_allowed(tmp_path: Path) -> None:
     engine = begin(tmp_path, "PROCESS_MEMORY_LIMIT_MB=70", "RETAIN_DONE_MB=1").engine
-    keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None))
     assert keeper._fits(1 << 20)
     assert not keeper._fits(100 << 20)
     assert "may take 70" in ask(engine, "status")["fold"]["declined"]
@@ -83,7 +82,7 @@ async def test_room_is_made_when_asked_for(tmp_path: Path, autojump_clock: trio.
     before = engine.journal.free
     while not _low(engine):
         ask(engine, "batch", commands=[["submit", {"type": "t", "description": "d" * 4000}]] * 100)
-    keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None))
     async with trio.open_nursery() as nursery:
         await nursery.start(keeper.run)
         keeper.journal_low()
@@ -115,7 +114,7 @@ async def test_a_full_disk_is_noticed_and_heals(
     engine = begin(tmp_path).engine
     disk = SmallDisk()
     engine.journal.room.reserve._disk = disk
-    keeper = Keeper(engine, tmp_path, Watches(lambda _: None), 0)
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keeper._make_room)
         while disk.tries < 2:
@@ -142,7 +141,7 @@ async def test_watches_that_nothing_stands_on_are_dropped(
         idle = watches.add(os.pidfd_open(os.getpid())).identity
         ask(engine, "submit", type="t", description="d")
         ask(engine, "claim", agent="a", watch=True, watches=[used])
-        keeper = Keeper(engine, tmp_path, watches, 0)
+        keeper = Keeper(engine, tmp_path, watches)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keeper._sweep)
             while idle in watches:
@@ -153,14 +152,3 @@ async def test_watches_that_nothing_stands_on_are_dropped(
         process.kill()
         process.wait()
         watches.close()
-
-
-def test_the_oldest_generation_is_not_collected_by_itself() -> None:
-    before = gc.get_threshold()
-    try:
-        keeping.calm_collector()
-        assert gc.get_freeze_count() > 0
-        assert gc.get_threshold()[2] >= 1_000_000
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*before)
