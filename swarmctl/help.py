@@ -33,8 +33,8 @@ Look       list  show  count  get  held  locks  explain  history  wait  watch
 Mend       kick  cancel  edit  pause  resume
 Parts      queue ls|show|set|pause|resume|close
            agent ls|show|register|quiet|wake|evict
-Daemon     status  health  stats  dashboard  top  config show|get|set|unset|reload
-           export  import  backup  journal list|check|dump|repair|archive
+Daemon     status  health  stats  top  config show|get|set|unset|reload  export
+           dashboard  import  backup  journal list|check|dump|repair|archive
 More       help VERB  ·  help agents  ·  help exit  ·  help --all  ·  completion
 
   swarmctl submit test 'Run the tests' -p high      put an item in, get its id
