@@ -310,8 +310,8 @@ async def run_beside(command: list[str], limit: float) -> tuple[int | None, byte
 
 def _memory_available() -> int:
     """Bytes of memory that programs may still take, where the system tells."""
-    with suppress(OSError), open("/proc/meminfo", encoding="ascii") as file:
+    with suppress(OSError), open("/proc/meminfo", "rb") as file:
         for line in file:
-            if line.startswith("MemAvailable:"):
+            if line.startswith(b"MemAvailable:"):
                 return int(line.split()[1]) << 10
     return sys.maxsize

@@ -37,7 +37,7 @@ LIMIT = "PROCESS_MEMORY_LIMIT_MB"
 
 def rss() -> int:
     """Bytes of memory that the process has."""
-    with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
+    with suppress(OSError), open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
