@@ -590,6 +590,15 @@ def test_a_snapshot_that_does_not_read_back_gets_no_name(tmp_path, disk):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_snapshot_that_cannot_be_begun_leaves_nothing(tmp_path, disk):
+    before = len(os.listdir("/proc/self/fd"))
+    disk.fails["pwrite"] = failing(errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        SnapshotWriter(tmp_path, 0, 1, disk=disk)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_snapshot_under_another_name_is_refused(tmp_path, disk):
     path = snapshot(tmp_path, 5, disk).path
     other = path.rename(tmp_path / "snapshot-00000000000000000006")

@@ -1,5 +1,6 @@
 """The archive: what a snapshot covers is kept, compressed when old, removed when too old or too much."""
 
+import errno
 import gzip
 import os
 
@@ -113,3 +114,16 @@ def test_a_damaged_compressed_segment_is_told(tmp_path, disk, kept):
 def test_without_an_archive_there_is_none(tmp_path):
     assert archive.segments(tmp_path) == archive.snapshots(tmp_path) == []
     assert archive.tend(Disk(), tmp_path, Terms(0, 0, 0), NOW) == ([], [])
+
+
+def test_what_cannot_be_compressed_leaves_no_file_open_and_none_half_done(tmp_path, disk, kept, monkeypatch):
+    def failing(*_, **__):
+        raise OSError(errno.EIO, "of the disk")
+
+    date(tmp_path, DAY, DAY, DAY)
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "utime", failing)
+    with pytest.raises(OSError, match="of the disk"):
+        archive.tend(disk, tmp_path, Terms(0, FOREVER, 1 << 30), NOW)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert {path.name for path in (tmp_path / "archive").glob("segment-*")} == set(kept)

@@ -171,10 +171,9 @@ def compress(disk: Disk, kept: Kept) -> None:
         for part in _compressed(kept.path):
             disk.write(fd, part, at)
             at += len(part)
+        os.utime(fd, ns=(kept.written * 1_000_000, kept.written * 1_000_000))  # before the sync, which keeps it
 
-    fd = files.draft(disk, path, fill)
-    os.utime(fd, ns=(kept.written * 1_000_000, kept.written * 1_000_000))
-    disk.close(fd)
+    disk.close(files.draft(disk, path, fill))
     files.adopt(disk, path)
     disk.unlink(kept.path)
 

@@ -54,7 +54,11 @@ class SnapshotWriter:
         self._chunks = self._rows = self._size = 0
         head = records.pack_snapshot_header(records.SnapshotHeader(program_format, salt, position, epoch, created))
         self._running: int = records.WORD.unpack_from(head, len(head) - records.WORD.size)[0]
-        self._write(head)
+        try:
+            self._write(head)
+        except BaseException:
+            self.abort()
+            raise
 
     def _write(self, data: bytes) -> None:
         with named(self._temporary):
