@@ -51,10 +51,10 @@ $(VENV)/.made: $(STALE)
 	$(PYTHON) -m venv $(VENV)
 	@echo $(HERE) > $@
 
-$(VENV)/.run: pyproject.toml bin/swarmctl $(VENV)/.made
+$(VENV)/.run: pyproject.toml bin/swarmctl contrib/legacy/coordination_helper.sh $(VENV)/.made
 	$(PIP) install --use-pep517 --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml bin/swarmctl $(VENV)/.made
+$(VENV)/.dev: pyproject.toml bin/swarmctl contrib/legacy/coordination_helper.sh $(VENV)/.made
 	$(PIP) install --use-pep517 --editable '.[dev]'
 	@touch $@ $(VENV)/.run
