@@ -10,7 +10,7 @@ MAN = sorted((ROOT / "man").glob("*.[1-8]"))
 MARKDOWN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _VERBATIM = re.compile(r"^\.Bd -(?:literal|unfilled).*?^\.Ed$", re.MULTILINE | re.DOTALL)
-_FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^```[^\n`]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PROSE_MACROS = ("Nd", "Sh", "Ss", "Em", "Dq", "Qq", "Sy")
 
 

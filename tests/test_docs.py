@@ -280,6 +280,7 @@ ALLOWED = {
     ("decisions.md", "worker"): "pytest's",
     ("swarmctl.1", "worker"): "what `work` is: the worker loop",
     ("swarmctl.1", "work items"): "the client's own word, in its first line",
+    ("python-client.md", "tasks"): "trio's",
     ("README.md", "workers"): "what the people who come here call their programs: batch workers",
 }
 

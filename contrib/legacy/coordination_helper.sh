@@ -1,7 +1,7 @@
 #!/bin/sh
 # The verbs of SwarmSH's coordination_helper.sh, carried out by swarmctl: the same words in the same order, the same
 # lines to grep for, each printed only when the daemon has said that it is so. Errors are one line on stderr, exit
-# statuses those of swarmctl(1). README.md says how to put it in the place of the old one.
+# statuses those of swarmctl(1). docs/moving-from-swarmsh.md says how to put it in the place of the old one.
 set -u
 
 here=$(readlink -f -- "$0")
