@@ -340,6 +340,8 @@ KINDS: dict[int, type[Any]] = {
     61: AgentImported,
 }
 CODES: dict[type[Any], int] = {kind: code for code, kind in KINDS.items()}
+_WHOLE: dict[tuple[int, int], type[Any]] = {(code, len(kind._fields)): kind for code, kind in KINDS.items()}
+"""By code and number of fields: those that were written with all fields that they have now."""
 
 
 class Entry(NamedTuple):
@@ -404,15 +406,22 @@ def _entry(row: list[Any]) -> Entry:
     uid, pid, key = row[:3]
     found = []
     for at in range(3, len(row), 2):
-        kind = KINDS.get(row[at])
-        if kind is None:
-            raise UnknownEvent(f"event code {row[at]}")
-        try:
-            found.append(kind(*row[at + 1]))
-        except TypeError as error:
-            raise UnknownEvent(f"{kind.__name__}: {error}") from None
+        code, fields = row[at], row[at + 1]
+        whole = _WHOLE.get((code, len(fields)))
+        found.append(_older(code, fields) if whole is None else tuple.__new__(whole, fields))
     minted = key is not None and len(key) > 16
     return Entry(uid, pid, key[:16] if minted else key, minted, found)
+
+
+def _older(code: int, fields: list[Any]) -> Event:
+    """An event that was written before it had all the fields that it has now."""
+    kind = KINDS.get(code)
+    if kind is None:
+        raise UnknownEvent(f"event code {code}")
+    try:
+        return kind(*fields)
+    except TypeError as error:
+        raise UnknownEvent(f"{kind.__name__}: {error}") from None
 
 
 def encode_rows(rows: Sequence[object]) -> bytes:

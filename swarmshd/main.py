@@ -27,7 +27,7 @@ from swarmshd.control import Control, set_level
 from swarmshd.engine import Engine, Started, start
 from swarmshd.keeper import Keeper
 from swarmshd.liveness import WATCHES_MAX, NotWatchable, Watches, boot_id
-from swarmshd.memory import Memory
+from swarmshd.memory import Memory, rest
 from swarmshd.salvage import backup
 from swarmshd.salvage.founding import NotEmpty
 from swarmshd.server import Access, Clock, Server, descriptor_budget, listen
@@ -348,6 +348,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         listening = _Listening(arguments.socket, settings)  # who connects early waits, and is served when all is there
         try:
             watches = Watches(_died, watched)
+            rest()
             started = _recover(directory, settings, watches)
             _tell(started, settings, directory)
             daemon = Daemon(

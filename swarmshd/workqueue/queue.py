@@ -126,8 +126,12 @@ class WorkQueue:
     def serve(self) -> None:
         """Build the indexes over the tables as they are, and keep them from now on."""
         self.tables.listener = self
-        for item in self.tables.open.values():
-            self.item_moved(item, None)
+        self.ready.load(item for item in self.tables.open.values() if not item.is_lock)
+        self.freed.update(lock.type for lock in self.tables.locks.values() if lock.state == READY)
+        for queue in self.tables.queues.values():
+            for state in _TIMED:
+                for item in queue.items[state].values():
+                    self.deadlines.set(item)
         for queue in self.tables.queues.values():
             for state in (READY, BURIED):  # a snapshot has them by id; they are told of, and kicked, by age
                 queue.items[state] = dict(sorted(queue.items[state].items(), key=_since))
