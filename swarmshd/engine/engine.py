@@ -148,10 +148,13 @@ class Engine:
             if not self.unsynced:
                 self.space.find(inbox.bytes, tasks[0][4] if tasks else 0)
         self._replied = 0
-        if self._has_room():
+        room = self._has_room()
+        if room:
             self._reserve()
-            self._take_back()
-        if self._has_room():
+            if self._replies.lost:
+                self._take_back()
+                room = self._has_room()
+        if room:
             limit = self.space.for_itself(self.settings.batch_size)
             while self._deaths and limit:
                 watch = self._deaths.popleft()

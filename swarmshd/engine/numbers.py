@@ -72,10 +72,14 @@ class Numbers:
 
     def reservation(self, position: int, tables: Tables) -> BlocksReserved | None:
         """The next blocks, when the ones that are written down run low; it counts only once it is durable."""
-        nexts = (max(self._next_id, self._far_id), self._next_fence, position)
-        ends = (tables.ids_end, tables.fences_end, tables.positions_end)
-        if all(number + AHEAD <= end for number, end in zip(nexts, ends, strict=True)):
+        next_id = max(self._next_id, self._far_id)
+        if (
+            next_id + AHEAD <= tables.ids_end
+            and self._next_fence + AHEAD <= tables.fences_end
+            and position + AHEAD <= tables.positions_end
+        ):
             return None
+        nexts = (next_id, self._next_fence, position)
         return BlocksReserved(*((number // BLOCK + 4) * BLOCK for number in nexts))
 
     def first_reservation(self, position: int) -> BlocksReserved:

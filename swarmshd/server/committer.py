@@ -8,6 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 
 FAST_NS = 1_000_000
 """A sync inline is risked only if three in four of the last ones were faster than this."""
@@ -24,12 +25,11 @@ class Committer:
 
     def __init__(self, sync: Callable[[], int]) -> None:
         self._sync = sync
-        self._wanted = threading.Semaphore(0)
+        self._wanted: SimpleQueue[bool] = SimpleQueue()  # true: sync; false: stop
         self._recent: deque[bool] = deque([False] * LOOKED_AT, LOOKED_AT)
         self._slow = 0
         """How many of ``_recent``, which say of the last syncs whether they were slow."""
         self._away = 0
-        self._stopping = False
         self._error: BaseException | None = None
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.busy = False
@@ -51,7 +51,7 @@ class Committer:
     def begin(self) -> None:
         """Sync in the thread; ``fd`` becomes readable when it is done."""
         self.busy = True
-        self._wanted.release()
+        self._wanted.put(True)
 
     def finish(self) -> None:
         """Take note that the thread is done. Raises what the sync raised."""
@@ -61,10 +61,7 @@ class Committer:
             raise self._error
 
     def _run(self) -> None:
-        while True:
-            self._wanted.acquire()
-            if self._stopping:
-                return
+        while self._wanted.get():
             try:
                 self._note(self._sync(), inline=False)
             except BaseException as error:  # noqa: BLE001 - carried over to the loop, which ends the program
@@ -80,7 +77,6 @@ class Committer:
 
     def close(self) -> None:
         """End the thread; no sync is under way."""
-        self._stopping = True
-        self._wanted.release()
+        self._wanted.put(False)
         self._thread.join()
         os.close(self.fd)

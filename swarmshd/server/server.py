@@ -25,6 +25,7 @@ from swarmshd.commands import Refusal
 from swarmshd.engine import OWED_MAX, WARNING, Client, Condition, Engine
 from swarmshd.server.accepting import Acceptor
 from swarmshd.server.access import Access
+from swarmshd.server.alarm import Alarm
 from swarmshd.server.clock import Clock
 from swarmshd.server.committer import Committer
 from swarmshd.server.connection import Closed, Connection
@@ -62,7 +63,8 @@ BREATHE = 64
 
 LINGER = 0.001
 """Seconds that a turn which did something waits in the epoll set itself: a client that asks and asks again is
-answered without the way through trio and back, and other tasks wait so much longer at most."""
+answered without the way through trio and back, and other tasks wait so much longer at most. Only where the last one
+who was waited for came as soon: for others it would be a wake-up more."""
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 READING = IN | select.EPOLLRDHUP
@@ -101,6 +103,7 @@ class Server:
         self._pool = Pool()
         self._frames = self._most_in_flight = self._made_room = self._not_reused = 0
         self._committer = Committer(engine.sync)
+        self._alarm = Alarm(self.wake)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
         for fd in (self._committer.fd, self._wake):
@@ -177,25 +180,34 @@ class Server:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The task. Raises JournalFailed when the journal can take nothing more."""
-        task_status.started()
-        turns = 0
-        found: list[tuple[int, int]] = []
         try:
-            while True:
-                found = self._epoll.poll(LINGER if found else 0)
-                if not found:
-                    turns = 0
-                    with trio.move_on_after(self._seconds_to_wait()):
-                        await trio.lowlevel.wait_readable(self._epoll.fileno())
-                    found = self._epoll.poll(0)
-                elif (turns := turns + 1) >= BREATHE:
-                    turns = 0
-                    await trio.lowlevel.checkpoint()
-                self._turn(found)
-                if self._stop_at is not None and self._done():
-                    return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._alarm.run)
+                task_status.started()
+                await self._run()
+                nursery.cancel_scope.cancel()
         finally:
             self._close()
+
+    async def _run(self) -> None:
+        turns = 0
+        found: list[tuple[int, int]] = []
+        lingers = True
+        while True:
+            found = self._epoll.poll(LINGER if found and (lingers or self._committer.busy) else 0)
+            if not found:
+                turns = 0
+                self._alarm.within(self._seconds_to_wait())
+                since = trio.current_time()
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                lingers = trio.current_time() - since < LINGER  # who asked so soon may well do so again
+                found = self._epoll.poll(0)
+            elif (turns := turns + 1) >= BREATHE:
+                turns = 0
+                await trio.lowlevel.checkpoint()
+            self._turn(found)
+            if self._stop_at is not None and self._done():
+                return
 
     def _seconds_to_wait(self) -> float:
         engine = self._engine
@@ -269,6 +281,8 @@ class Server:
             if readable <= 1 and committer.may_inline() and not engine.waiting_to_decide:
                 committer.inline()
                 engine.durable()
+                if not engine.waiting_to_decide:
+                    break
             else:
                 committer.begin()
         if not self._stated and not committer.busy and now - self._last_batch >= IDLE_AFTER and engine.idle:
