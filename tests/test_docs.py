@@ -116,7 +116,7 @@ NUMBERS = [
     ("man/swarmsh-protocol.7", "fewer if they have more than {} MiB", "workqueue.claiming.CLAIM_BYTES", MIB),
     ("man/swarmsh-protocol.7", "its lists are cut at {} MiB", "engine.rounds.REPLY_MAX", MIB),
     ("man/swarmsh-protocol.7", "or leaves {} KiB of replies untaken", "engine.client.OWED_MAX", KIB),
-    ("man/swarmsh-protocol.7", "takes none of them for {} seconds", "server.server.STUCK_AFTER", SECOND),
+    ("man/swarmsh-protocol.7", "takes none of them for {} seconds", "server.stuck.STUCK_AFTER", SECOND),
     ("man/swarmsh-protocol.7", "has {} seconds for its first frame", "server.server.FIRST_FRAME", SECOND),
     ("man/swarmsh-protocol.7", "at most {} descriptors may be ahead", "server.connection.DESCRIPTORS_MAX", 1),
     ("man/swarmsh-protocol.7", "and {} on all together", "server.unfinished.STRAYS_MAX", 1),
@@ -139,7 +139,7 @@ NUMBERS = [
     ("docs/architecture.md", "commands, {} MiB of requests", "engine.rounds.ROUND_BYTES", MIB),
     ("docs/architecture.md", "| {} MiB, 64 MiB, 256 MiB of all", "server.server.UNDECIDED_MAX", MIB),
     ("docs/architecture.md", "64 MiB, {} MiB, 256 MiB of all", "server.unfinished.UNFINISHED_MAX", MIB),
-    ("docs/architecture.md", "64 MiB, {} MiB of all", "server.server.OWED_TOGETHER", MIB),
+    ("docs/architecture.md", "64 MiB, {} MiB of all", "server.stuck.OWED_TOGETHER", MIB),
 ]
 
 

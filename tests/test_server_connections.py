@@ -319,7 +319,7 @@ def test_a_flood_does_not_starve_the_neighbour(daemon, neighbour, connect):
 def with_constants(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, constants: str) -> Daemon:
     """A daemon whose server has other constants: nobody wants to wait for the real ones."""
     code = (
-        f"import sys; from swarmshd.server import server; {constants}; "
+        f"import sys; from swarmshd.server import server, stuck; {constants}; "
         "from swarmshd.main import main; sys.exit(main(sys.argv[1:]))"
     )
     command = daemon.command()
@@ -328,7 +328,7 @@ def with_constants(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, constants: s
 
 
 def test_who_takes_none_of_his_replies_for_long_is_closed(make_daemon, monkeypatch):
-    daemon = with_constants(make_daemon(), monkeypatch, "server.STUCK_AFTER = 300")
+    daemon = with_constants(make_daemon(), monkeypatch, "stuck.STUCK_AFTER = 300")
     with daemon.wire() as neighbour, daemon.wire() as stuck, daemon.wire() as slow:
         large_items(neighbour, 100)
         stuck.send_bytes(framed([1, "list", {"limit": 100, "queue": ["large"]}]) * 50)
@@ -346,7 +346,7 @@ def test_who_takes_none_of_his_replies_for_long_is_closed(make_daemon, monkeypat
 
 
 def test_when_too_much_is_owed_together_the_most_indebted_go(make_daemon, monkeypatch, connect):
-    daemon = with_constants(make_daemon(), monkeypatch, "server.OWED_TOGETHER = 4 << 20")
+    daemon = with_constants(make_daemon(), monkeypatch, "stuck.OWED_TOGETHER = 4 << 20")
     (neighbour,) = connect(daemon, 1)
     large_items(neighbour, 200)
     for wire in connect(daemon, 12):

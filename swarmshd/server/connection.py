@@ -55,7 +55,6 @@ class Connection(Client):
         "met",
         "on_output",
         "seen",
-        "stuck_since",
         "unfinished",
     )
 
@@ -82,8 +81,6 @@ class Connection(Client):
         """Bytes held of a frame that is not whole yet."""
         self.seen = 0
         """When something was last read, in milliseconds."""
-        self.stuck_since = 0
-        """Since when it has taken none of its replies, in milliseconds; kept by the server while it is congested."""
         self.interest = 0
         """What the epoll set waits for; the server's."""
         self.on_output: set[Connection] | None = None

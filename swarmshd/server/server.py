@@ -16,7 +16,6 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from operator import attrgetter
 from typing import Any
 
 import trio
@@ -31,6 +30,7 @@ from swarmshd.server.committer import Committer
 from swarmshd.server.connection import Closed, Connection
 from swarmshd.server.places import KEPT_FOR_ADMINS, Places
 from swarmshd.server.pool import Pool
+from swarmshd.server.stuck import Stuck
 from swarmshd.server.unfinished import Unfinished
 from swarmshd.server.watching import WatchProcess, watched
 from swarmshd.settings import Settings
@@ -49,14 +49,8 @@ SYNC_PATIENCE = 60_000
 LONG_WAIT = 1000
 """Milliseconds that the first of those who wait for a busy place may wait without anybody being told."""
 
-STUCK_AFTER = 60_000
-"""Milliseconds after which a peer that takes none of its replies, and has many, is closed."""
-
 UNDECIDED_MAX = 64 << 20
 """Bytes of requests that wait to be decided above which nobody is read from."""
-
-OWED_TOGETHER = 256 << 20
-"""Bytes of replies not taken, of all congested connections together, above which the most indebted are closed."""
 
 BREATHE = 64
 """Turns after which other tasks get their turn even when there is always something to do."""
@@ -98,7 +92,7 @@ class Server:
         self._newcomers: deque[tuple[int, Connection]] = deque()
         self._outgoing: set[Connection] = set()
         self._unread: set[Connection] = set()
-        self._stuck: dict[Connection, None] = {}
+        self._stuck = Stuck()
         self._unfinished = Unfinished()
         self._pool = Pool()
         self._frames = self._most_in_flight = self._made_room = self._not_reused = 0
@@ -219,7 +213,7 @@ class Server:
         if self._newcomers:
             instants.append(self._newcomers[0][0])
         if self._stuck:
-            instants.append(next(iter(self._stuck)).stuck_since + STUCK_AFTER)
+            instants.append(self._stuck.deadline)
         if self._pool.waiting:
             instants.append(self._pool.since() + self._settings.connection_pool_timeout)
         if self._acceptor.again is not None:
@@ -261,7 +255,8 @@ class Server:
                 self._set_interest(connection)
         self._close_silent(now)
         if self._stuck:
-            self._close_stuck(now)
+            for connection, why in self._stuck.to_close(now):
+                self._drop(connection, why)
         self._acceptor.resume(now)
         if self._engine.waiting_to_decide and not self._committer.busy:
             self.wake()
@@ -407,13 +402,9 @@ class Server:
             self._drop(connection, str(why))
             return
         if connection.owed > OWED_MAX:
-            if moved or connection not in self._stuck:
-                connection.stuck_since = now
-                self._stuck.pop(connection, None)
-                self._stuck[connection] = None
+            self._stuck.note(connection, now, moved=moved)
         else:
-            if self._stuck:
-                self._stuck.pop(connection, None)
+            self._stuck.forget(connection)
             if self._engine.inbox.held_back and connection not in self._pool.waiting:
                 self._engine.inbox.resume(connection, now)
         if connection.interest != READING or connection.unsent or not self._may_read(connection):
@@ -460,7 +451,7 @@ class Server:
         self._unread.discard(connection)
         self._unfinished.forget(connection)
         self._pool.forget(connection)
-        self._stuck.pop(connection, None)
+        self._stuck.forget(connection)
         self._connections.remove(connection)
         self._epoll.unregister(connection.fd)
         self._outgoing.discard(connection)
@@ -473,17 +464,6 @@ class Server:
             _, connection = newcomers.popleft()
             if not connection.met and not connection.closing:
                 self._drop(connection, f"no frame in {FIRST_FRAME // 1000} s")
-
-    def _close_stuck(self, now: int) -> None:
-        """Close who takes none of its replies for long; and at once who owes most, when it is too much together."""
-        while self._stuck:
-            first = next(iter(self._stuck))
-            if first.stuck_since + STUCK_AFTER > now:
-                break
-            self._drop(first, f"{first.owed} bytes of replies were not taken in {STUCK_AFTER // 1000} s")
-        while sum(connection.owed for connection in self._stuck) > OWED_TOGETHER:
-            most = max(self._stuck, key=attrgetter("owed"))
-            self._drop(most, f"{most.owed} bytes of replies were not taken, and memory was needed")
 
     # -- the end -----------------------------------------------------------------------------------------
 
