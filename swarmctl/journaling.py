@@ -1,7 +1,6 @@
 """The verbs about the journal's files: journal list, check, dump, repair, archive, and backup.
 
-With ``--state-dir`` they work on the files of a daemon that does not run; what reads them is the daemon's own code, in
-a process of its own, since this program knows nothing of files. It tells one JSON object a line, printed here.
+What is told of them, and by whom, is in `inspecting`; here it is printed, or written into the file of a backup.
 """
 
 from __future__ import annotations
@@ -10,22 +9,18 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 from swarmctl.cli import Failure
+from swarmctl.inspecting import Inspection
 from swarmctl.parse import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import IO, Any
 
     from swarmctl.cli import Call
 
     Row = dict[str, Any]
-
-_STATUS = {5: 5, 75: 75, 78: 78}
-"""Exit statuses that mean the same here; any other is a failure of the operation."""
 
 _LIST = "kind file bytes after_position up_to_position epoch".split()
 _LOSS = "loss file offset bytes after_position up_to_position why".split()
@@ -33,7 +28,7 @@ _LOSS = "loss file offset bytes after_position up_to_position why".split()
 
 def list_files(call: Call) -> int:
     """The files, one a line."""
-    for row in _rows(call, "list"):
+    for row in Inspection(call, "list", {}, bar=False).rows():
         row.setdefault("after_position", row.get("position"))
         _tell(call, row, _LIST, row["file"])
         if "damaged" in row:
@@ -43,8 +38,12 @@ def list_files(call: Call) -> int:
 
 def check(call: Call) -> int:
     """What is wrong, then the verdict; and how fast the disk is."""
-    options = [f"--{name.replace('_', '-')}" for name in ("deep", "no_measure") if name in call.given]
-    for row in _rows(call, "check", *options):
+    wanted: Row = {name: True for name in ("deep", "digest") if name in call.given}
+    if "digest" in wanted and "state_dir" in call.given:
+        raise Usage("--digest compares with a daemon that runs; leave --state-dir away", call.spoken)
+    if "no_measure" in call.given:
+        wanted["measure"] = False
+    for row in Inspection(call, "check", wanted, bar=True).rows():
         if "loss" in row:
             _tell(call, row, _LOSS, row["file"])
         elif call.json:
@@ -59,9 +58,8 @@ def check(call: Call) -> int:
 
 def dump(call: Call) -> int:
     """The events, one JSON object a line."""
-    options = ["--since", str(call.given["since"])] if "since" in call.given else []
-    options += ["--item", str(call.given["id"])] if "id" in call.given else []
-    for row in _rows(call, "dump", *options):
+    wanted: Row = {name: call.given[name] for name in ("since", "id") if name in call.given}
+    for row in Inspection(call, "dump", wanted, bar=not call.out.terminal).rows():
         call.emit(row)
     return call.status
 
@@ -71,7 +69,7 @@ def repair(call: Call) -> int:
     if "state_dir" not in call.given or "to" not in call.given:
         raise Usage("it takes --state-dir, the damaged directory, and --to, where the sound one is to be", call.spoken)
     made: Row = {}
-    for row in _rows(call, "repair", "--to", call.given["to"]):
+    for row in Inspection(call, "repair", {"to": call.given["to"]}, bar=True).rows():
         if "loss" in row:
             _tell(call, row, _LOSS, row["file"])
         elif "item" in row:
@@ -101,8 +99,8 @@ def repair(call: Call) -> int:
 
 def archive(call: Call) -> int:
     """Compress what is old enough, remove what is too old or too much."""
-    options = [f"--{name.replace('_', '-')}" for name in ("all", "dry_run") if name in call.given]
-    for row in _rows(call, "archive", *options):
+    wanted: Row = {name: True for name in ("all", "dry_run") if name in call.given}
+    for row in Inspection(call, "archive", wanted, bar=False).rows():
         _tell(call, row, ["what", "file"], row["file"])
     return call.status
 
@@ -115,37 +113,6 @@ def _tell(call: Call, row: Row, columns: list[str], name: object, **more: object
         call.out.row(name)
     else:
         call.out.row(*[{**row, **more}.get(column) for column in columns if column])
-
-
-def _rows(call: Call, what: str, *options: str) -> Iterator[Row]:
-    """What the program tells, as it tells it; at the end the call's status is the program's.
-
-    Raises:
-        Failure: it could do nothing.
-    """
-    with _program(call, what, *options) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            yield json.loads(line)
-        assert process.stderr is not None
-        said = process.stderr.read().decode(errors="replace").strip()
-    _finish(call, process.returncode, said)
-
-
-def _program(call: Call, what: str, *options: str, out: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-    if "state_dir" not in call.given:
-        raise Usage("it takes --state-dir, the directory of a daemon that does not run", call.spoken)
-    command = [sys.executable, "-m", "swarmshd.salvage", what, "--state-dir", call.given["state_dir"], *options]
-    command += ["--now", str(time.time_ns() // 1_000_000)]
-    call.out.flush()
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE)
-
-
-def _finish(call: Call, status: int, said: str) -> None:
-    if said:
-        text = said.splitlines()[-1].removeprefix("swarmshd.salvage: ")
-        raise Failure(text, _STATUS.get(status, 1))
-    call.status = max(call.status, _STATUS.get(status, 1) if status else 0)
 
 
 def _quoted(path: str) -> str:
@@ -162,19 +129,13 @@ def backup(call: Call) -> int:
     path: str = call.words[0]
     if "verify" in call.given:
         return _verify(call, path)
-    if path == "-":
-        with _program(call, "backup", out=_stdout()) as process:
-            assert process.stderr is not None
-            said = process.stderr.read().decode(errors="replace").strip()
-        _finish(call, process.returncode, said)
-        return call.status
-    return _into(call, path)
-
-
-def _stdout() -> int:
-    if sys.stdout is None or os.isatty(sys.stdout.fileno()):
+    if path != "-":
+        return _into(call, path)
+    if call.out.terminal:
         raise Failure("a backup is not for a terminal; name a file, or redirect the output", 2)
-    return sys.stdout.fileno()
+    for part in Inspection(call, "backup", {}, bar=True).parts():
+        call.out.data(part)
+    return call.status
 
 
 def _into(call: Call, path: str) -> int:
@@ -183,10 +144,8 @@ def _into(call: Call, path: str) -> int:
     try:
         with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             try:
-                with _program(call, "backup", out=file.fileno()) as process:
-                    assert process.stderr is not None
-                    said = process.stderr.read().decode(errors="replace").strip()
-                _finish(call, process.returncode, said)
+                file.writelines(Inspection(call, "backup", {}, bar=True).parts())
+                file.flush()
                 os.fsync(file.fileno())
                 size = os.fstat(file.fileno()).st_size
                 os.rename(draft, path)
@@ -210,7 +169,9 @@ def _verify(call: Call, path: str) -> int:
         raise Failure(f"cannot read {path}: {error.strerror}", 1) from None
     command = [sys.executable, "-m", "swarmshd.salvage", "verify"]
     done = subprocess.run(command, stdin=source, capture_output=True, check=False)
-    _finish(call, done.returncode, done.stderr.decode(errors="replace").strip())
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
+        raise Failure(said[-1].removeprefix("swarmshd.salvage: "), 78 if done.returncode == 78 else 1)
     facts: Row = json.loads(done.stdout)
     if call.json:
         call.emit({"file": path, **facts})

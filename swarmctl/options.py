@@ -100,4 +100,6 @@ SELECT = (STATES, IN_QUEUE, TYPES, TEAMS, OF_AGENT, MINE, OF_GROUP)
 
 WORK, LOOK, MEND, PARTS, DAEMON = "Work", "Look", "Mend", "Parts", "Daemon"
 
-STATE_DIR = Option("--state-dir", "path", "DIR", "the state directory of a daemon that does not run")
+STATE_DIR = Option(
+    "--state-dir", "path", "DIR", "without asking a daemon: the state directory of one that does not run"
+)

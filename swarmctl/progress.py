@@ -19,14 +19,21 @@ class Progress:
     Args:
         share: tells how much is done, from 0 to 1; None where nobody knows, and then there is no bar.
         quiet: draw nothing.
+        unit: what is counted.
     """
 
-    def __init__(self, share: Callable[[], float] | None, *, quiet: bool = False) -> None:
+    def __init__(self, share: Callable[[], float] | None, *, quiet: bool = False, unit: str = "items") -> None:
         self._share = None if quiet or not os.isatty(2) else share
+        self._unit = unit
         self._shown_at = 0.0
 
+    @property
+    def shown(self) -> bool:
+        """Whether there is somebody who sees it."""
+        return self._share is not None
+
     def show(self, done: int) -> None:
-        """Draw the bar for ``done`` items, now and then."""
+        """Draw the bar for so many, now and then."""
         if self._share is None:
             return
         now = time.monotonic()
@@ -34,7 +41,7 @@ class Progress:
             return
         self._shown_at = now
         share = min(1.0, self._share())
-        os.write(2, f"\r[{'#' * round(share * 30):<30}] {share:4.0%}  {done} items".encode())
+        os.write(2, f"\r[{'#' * round(share * 30):<30}] {share:4.0%}  {done} {self._unit}".encode())
 
     def end(self) -> None:
         """Clear the bar."""

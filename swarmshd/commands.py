@@ -417,6 +417,21 @@ class Config:
 
 
 @frozen
+class JournalFiles:
+    """A stream of what the journal's files hold, or the next part of the one that has begun as ``stream``."""
+
+    want: str
+    stream: Count | None = None
+    deep: bool = False
+    measure: bool = True
+    digest: bool = False
+    since: Position = Position(0)
+    id: ItemId | None = None
+    all: bool = False
+    dry_run: bool = False
+
+
+@frozen
 class ConfigSet:
     values: Assignments
     persist: bool = False
@@ -636,6 +651,7 @@ COMMANDS: dict[str, type] = {
     "config_set": ConfigSet,
     "config_unset": ConfigUnset,
     "reload": Reload,
+    "journal": JournalFiles,
 }
 """Every verb of the wire and the class of its command."""
 
@@ -879,6 +895,7 @@ _CHOICES = {
     "what": ("payload", "checkpoint", "output", "result"),
     "by": ("state", "queue", "type", "team", "agent", "group"),
     "claimed": protocol.CLAIMED_BECOMES,
+    "want": protocol.JOURNAL_WANTS,
 }
 
 
@@ -920,6 +937,8 @@ def _choose(verb: str, command: Any) -> None:
         _bad(verb, f"at most {DASHBOARD_MAX} rows of a kind")
     elif verb == "import":
         _one_of("claimed", command.claimed)
+    elif verb == "journal":
+        _one_of("want", command.want)
     elif verb == "hold" and not command.watch:
         _bad(verb, "watch: must be true, with the descriptor of the process")
 
@@ -1075,7 +1094,7 @@ def _line(line: object, uid: int, key: str | None) -> Request:
     if type(line) is not list or len(line) != 2:
         _bad("batch", f"expected [verb, arguments], not {_shown(line)}")
     verb, arguments = line
-    if verb in ("hello", "batch", "wait", "watch", "history", "import"):
+    if verb in ("hello", "batch", "wait", "watch", "history", "import", "journal"):
         _bad("batch", f"{verb} cannot stand in a batch")
     if key is not None and verb not in READS and type(arguments) is dict and "key" not in arguments:
         arguments = {**arguments, "key": key}

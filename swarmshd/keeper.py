@@ -131,9 +131,12 @@ class Keeper:
                 await self._pruned.wait()
             self._pruned = trio.Event()
 
-    async def tend_archive(self, *, dry: bool = False) -> Tended:
-        """Do what is due, or only find out what is. Raises OSError."""
-        tend = partial(self._journal.tend_archive, self._terms(), time.time_ns() // 1_000_000, dry=dry)
+    async def tend_archive(self, *, dry: bool = False, whatever_age: bool = False) -> Tended:
+        """Do what is due, or only find out what is; compress all, ``whatever_age`` they have. Raises OSError."""
+        terms = self._terms()
+        if whatever_age:
+            terms = terms._replace(compress_after=0)
+        tend = partial(self._journal.tend_archive, terms, time.time_ns() // 1_000_000, dry=dry)
         async with self._tending:
             done = await self._threads.run(tend)
         if not dry and (done.compressed or done.removed):
@@ -198,10 +201,14 @@ class Keeper:
             else:
                 self._fold_after = trio.current_time() + FOLD_PATIENCE
 
+    def memory_for_copy(self, segment: int) -> tuple[int, int]:
+        """The memory that a program takes which loads all items and reads segments, and what it may take."""
+        needed = self._engine.queue.tables.bytes + segment + PROGRAM_BYTES
+        return needed, min(self._engine.settings.process_memory_limit_bytes, _memory_available())
+
     def _fits(self, segment: int) -> bool:
         """Whether the memory is there that a fold will take: once more that of the items, and one segment."""
-        needed = self._engine.queue.tables.bytes + segment + PROGRAM_BYTES
-        most = min(self._engine.settings.process_memory_limit_bytes, _memory_available())
+        needed, most = self.memory_for_copy(segment)
         declined = needed > most
         if declined and not self._declined:
             self._engine.fold |= {"declined": f"needs about {needed >> 20} MiB of memory and may take {most >> 20}"}

@@ -226,7 +226,7 @@ class Daemon:
         clock = Clock(self.engine.queue.desk.now)
         self.clock = clock
         self.keeper = Keeper(self.engine, directory, watches)
-        self.carrier = Carrier(self.engine, directory)
+        self.carrier = Carrier(self.engine, self.keeper, directory)
         self.memory = Memory(self.engine, settings)
         about = {
             "pid": os.getpid(),

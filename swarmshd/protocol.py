@@ -73,6 +73,7 @@ VERBS = {
     "config_set": ADMIN,
     "config_unset": ADMIN,
     "reload": ADMIN,
+    "journal": ADMIN,
 }
 """Every verb and its class. ``batch`` needs the class of each command in it as well."""
 
@@ -155,6 +156,9 @@ NOTE_MAX = 8192
 
 MINTED_PREFIX = "auto:"
 """How an idempotency key begins that a client made up for one change; such keys are kept 15 minutes only."""
+
+JOURNAL_WANTS = ("list", "check", "dump", "archive", "backup")
+"""What ``journal`` gives: what is said of the journal's files, or what is in them."""
 
 CLAIMED_BECOMES = ("hold", "ready", "keep")
 """What an imported item that somebody holds elsewhere becomes: blocked, ready, or held by that one."""

@@ -96,7 +96,8 @@ def test_a_backup_is_restored_elsewhere(stopped: Daemon, make_daemon: Any, tmp_p
 def test_what_cannot_be_done_is_one_line(stopped: Daemon, tmp_path: Path) -> None:
     (tmp_path / "note").write_text("no backup")
     for arguments, status, says in (
-        (["journal", "check"], 2, "--state-dir"),
+        (["--timeout", "0.1", "journal", "check"], 69, stopped.socket),
+        (["journal", "check", "--digest", *state_dir(stopped)], 2, "--state-dir"),
         (["journal", "repair", *state_dir(stopped)], 2, "--to"),
         (["journal", "list", "--state-dir", "/nowhere"], 1, "/nowhere: No such file or directory"),
         (["journal", "repair", *state_dir(stopped), "--to", str(tmp_path)], 5, "not empty"),

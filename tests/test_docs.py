@@ -220,6 +220,7 @@ def test_paths_and_targets_exist(path):
     assert set(re.findall(r"python -m ([\w.]+)", text)) <= {
         "swarmshd.compact",
         "swarmshd.history",
+        "swarmshd.salvage",
         "tests.drawing",
         "tests.benchmark",
     }

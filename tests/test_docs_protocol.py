@@ -296,6 +296,11 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("export", {}, ""),
     ("export", {"state": ["done"], "after": "item:5"}, ""),
     ("export", {"after": "item:x"}, "bad_request"),
+    ("journal", {"want": "list"}, ""),
+    ("journal", {"want": "check", "digest": True, "measure": False}, ""),
+    ("journal", {"want": "archive", "dry_run": True}, ""),
+    ("journal", {"want": "backup", "stream": 99}, "not_found"),
+    ("journal", {"want": "secrets"}, "bad_request"),
     ("nothing", {}, "unknown_verb"),
 ]
 

@@ -20,6 +20,8 @@ from swarmshd.carrier import Carrier, past
 from swarmshd.engine import Engine
 from swarmshd.engine.errands import ERRANDS_MAX, KEPT_FOR_ADMINS
 from swarmshd.journal import Terms
+from swarmshd.keeper import Keeper
+from swarmshd.liveness import Watches
 from swarmshd.protocol import Decoder
 from tests.conftest import PATIENCE, ROOT
 from tests.test_engine import NOW, Peer, ask, begin, crash, take, turn
@@ -233,7 +235,7 @@ def test_the_program_says_in_one_line_why_it_tells_nothing_more(tmp_path):
 
 @asynccontextmanager
 async def carrying(engine: Engine, directory: Path) -> AsyncIterator[Carrier]:
-    carrier = Carrier(engine, directory)
+    carrier = Carrier(engine, Keeper(engine, directory, Watches(lambda _: None)), directory)
     async with trio.open_nursery() as nursery:
         await nursery.start(carrier.run)
         yield carrier

@@ -340,7 +340,7 @@ def keyed(verb: str, held: Any) -> dict[str, Any]:
     return arguments[verb]
 
 
-OF_THE_DAEMON = {"config_set", "config_unset", "reload"}
+OF_THE_DAEMON = {"config_set", "config_unset", "reload", "journal"}
 """They change no item, agent or queue, and nothing that is kept: doing them twice is doing them once."""
 
 CHANGES = sorted(

@@ -213,7 +213,7 @@ _swarmctl_verb() {
             values+='--state-dir=files '
             ;;
         'journal check')
-            options='--state-dir --deep --no-measure'
+            options='--state-dir --deep --digest --no-measure'
             values+='--state-dir=files '
             ;;
         'journal dump')

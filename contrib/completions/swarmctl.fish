@@ -399,24 +399,25 @@ complete -c swarmctl -n '__swarmctl_at 0+ config unset' -k -a 'BATCH_SIZE BATCH_
 complete -c swarmctl -n '__swarmctl_at any completion' -l of -d 'instead of a script, what there is now, a word and a tab and about it a line' -r -k -a 'queues agents items claimed buried types teams locks' -f
 complete -c swarmctl -n '__swarmctl_at 0 completion' -k -a 'bash zsh fish' -f
 
-complete -c swarmctl -n '__swarmctl_at any journal list' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any journal list' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 
-complete -c swarmctl -n '__swarmctl_at any journal check' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any journal check' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 complete -c swarmctl -n '__swarmctl_at any journal check' -l deep -d 'make the newest snapshot anew from the one before it, and compare'
+complete -c swarmctl -n '__swarmctl_at any journal check' -l digest -d 'compare with the state that the daemon has at that position'
 complete -c swarmctl -n '__swarmctl_at any journal check' -l no-measure -d 'do not measure the disk'
 
-complete -c swarmctl -n '__swarmctl_at any journal dump' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any journal dump' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 complete -c swarmctl -n '__swarmctl_at any journal dump' -l since -d 'only what happened after it' -r -f
 complete -c swarmctl -n '__swarmctl_at any journal dump' -l id -d 'only what happened to this item' -r -k -a '(__swarmctl_ask items)' -f
 
-complete -c swarmctl -n '__swarmctl_at any journal repair' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any journal repair' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 complete -c swarmctl -n '__swarmctl_at any journal repair' -l to -d 'an empty directory, or one that is not there yet' -r -F
 
-complete -c swarmctl -n '__swarmctl_at any journal archive' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any journal archive' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 complete -c swarmctl -n '__swarmctl_at any journal archive' -l all -d 'compress all that is archived, whatever its age'
 complete -c swarmctl -n '__swarmctl_at any journal archive' -l dry-run -d 'only say what would be done'
 
-complete -c swarmctl -n '__swarmctl_at any backup' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any backup' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 complete -c swarmctl -n '__swarmctl_at any backup' -l verify -d 'read the file instead, and say whether it can be restored'
 
 complete -c swarmctl -n '__swarmctl_at any help' -l all -d 'every name that is accepted'
@@ -453,7 +454,7 @@ complete -c swarmctl -n '__swarmctl_at 0+ config ls' -k -a 'BATCH_SIZE BATCH_TIM
 complete -c swarmctl -n '__swarmctl_at 0+ config list' -k -a 'BATCH_SIZE BATCH_TIMEOUT BATCH_MODE BATCH_FLUSH_INTERVAL ASYNC_OPERATIONS ASYNC_BUFFER_SIZE ASYNC_FLUSH_INTERVAL JOURNAL_ROTATION_MB JOURNAL_RESERVE_MB MAX_DISK_MB JOURNAL_COMPRESSION_AGE_DAYS JOURNAL_RETENTION_DAYS ARCHIVE_MAX_MB FLOCK_TIMEOUT FLOCK_RETRIES FLOCK_BACKOFF_MS LOCK_RETRY_MULTIPLIER ADAPTIVE_LOCKING STOP_TIMEOUT LEASE LEASE_MAX STALL_AFTER MAX_ATTEMPTS BACKOFF_BASE BACKOFF_MAX CRASH_CAP RELEASE_CAP RETAIN_DONE RETAIN_DONE_ITEMS RETAIN_DONE_MB WORK_QUEUE_INDEX_ENABLED WORK_QUEUE_SHARDING MAX_ITEMS QUEUE_MAX_LENGTH QUEUES AGENTS PAYLOAD_MAX CHECKPOINT_MAX OUTPUT_TAIL DESCRIPTION_MAX KEYS_MAX WAITERS_MAX WATCH_RING IN_FLIGHT_MAX CACHE_ENABLED CACHE_TTL CACHE_MAX_SIZE CACHE_COMPRESSION PROCESS_MEMORY_LIMIT_MB MEMORY_WARNING_THRESHOLD_PCT MEMORY_CRITICAL_THRESHOLD_PCT GC_ENABLED GC_INTERVAL GC_THRESHOLD_MB GC_AGGRESSIVE PARALLEL_WORKERS MAX_CONNECTIONS FRAME_MAX CONNECTION_POOL_SIZE CONNECTION_POOL_TIMEOUT CONNECTION_REUSE_ENABLED SOCKET_BUFFER_SIZE PARALLEL_JOBS SOCKET_MODE REQUIRE_TOKEN ACCESS_READ ACCESS_WORK ACCESS_ADMIN LOG_LEVEL' -f
 
 
-complete -c swarmctl -n '__swarmctl_at any journal ls' -l state-dir -d 'the state directory of a daemon that does not run' -r -F
+complete -c swarmctl -n '__swarmctl_at any journal ls' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 
 complete -c swarmctl -n '__swarmctl_at 0+ quiet' -k -a '(__swarmctl_ask agents)' -f
 

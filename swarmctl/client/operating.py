@@ -105,6 +105,38 @@ def health() -> Ask[list[Reply]]:
     return Ask("health", _conditions, {})
 
 
+def journal_part(
+    want: str,
+    stream: int | None = None,
+    *,
+    deep: bool | None = None,
+    measure: bool | None = None,
+    digest: bool | None = None,
+    since: int | None = None,
+    id: int | None = None,
+    all: bool | None = None,
+    dry_run: bool | None = None,
+) -> Ask[Reply]:
+    """A part of what the daemon tells of its journal's files: ``data``, and ``more`` while there is a next one.
+
+    The parts together are one JSON object a line or, of ``backup``, the bytes of the backup. After the last one
+    ``status`` is 0 if all went well, and 78 if there is damage; ``why`` says what went wrong.
+
+    Args:
+        want: ``list``, ``check``, ``dump``, ``archive`` or ``backup``.
+        stream: the number that the part before came with; nothing else counts then.
+        deep: of ``check``: make the newest snapshot anew from the one before it.
+        measure: of ``check``: whether to measure the disk.
+        digest: of ``check``: compare with the state that the daemon has.
+        since: of ``dump``: only what happened after this position.
+        id: of ``dump``: only what happened to this item.
+        all: of ``archive``: compress all, whatever its age.
+        dry_run: of ``archive``: only tell what would be done.
+    """
+    arguments = {"want": want, "stream": stream, "deep": deep, "measure": measure, "digest": digest}
+    return Ask("journal", _reply, {**arguments, "since": since, "id": id, "all": all, "dry_run": dry_run})
+
+
 def status() -> Ask[Reply]:
     """How the daemon is."""
     return Ask("status", _reply, {})

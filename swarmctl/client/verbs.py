@@ -106,6 +106,7 @@ class Verbs:
     status = Verb(operating.status)
     dashboard = Verb(operating.dashboard)
     export_page = Verb(operating.export_page)
+    journal_part = Verb(operating.journal_part)
     import_rows = Verb(operating.import_rows)
     config = Verb(operating.config)
     config_set = Verb(operating.config_set)

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import trio
 
+from swarmshd.carrier.inspection import Inspection
 from swarmshd.carrier.past import Past
+from swarmshd.carrier.streams import Streams
 from swarmshd.commands import Refusal, encode_granted, encode_refusal
 from swarmshd.engine import Engine, Errand
+from swarmshd.keeper import Keeper
 
 log = logging.getLogger("swarmshd.carrier")
 
@@ -23,15 +26,22 @@ Carry = Callable[[Errand], Awaitable[bytes]]
 class Carrier:
     """Carries errands out while :meth:`run` runs."""
 
-    def __init__(self, engine: Engine, directory: Path) -> None:
+    def __init__(self, engine: Engine, keeper: Keeper, directory: Path) -> None:
         self._engine = engine
         self._past = Past(directory, lambda: engine.journal.durable)
-        self._verbs: dict[str, Carry] = {"watch": self._past.watch, "history": self._past.history}
+        self._streams = Streams(directory, lambda: engine.space.full is not None)
+        self._inspection = Inspection(engine, keeper, self._streams)
+        self._verbs: dict[str, Carry] = {
+            "watch": self._past.watch,
+            "history": self._past.history,
+            "journal": self._inspection.journal,
+        }
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take errands, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._past.forget)
+            nursery.start_soon(self._streams.forget)
 
             def carry(errand: Errand) -> None:
                 nursery.start_soon(self._carry, errand, name=errand.verb)

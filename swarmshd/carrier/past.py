@@ -6,8 +6,6 @@ the process then waits, its pipe full, for whoever asked to ask for the next one
 
 import json
 import logging
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -17,6 +15,7 @@ import cbor2
 import trio
 
 from swarmshd import events
+from swarmshd.carrier.program import Program
 from swarmshd.commands import Refusal, encode_body_with
 from swarmshd.engine import Asked, Errand
 from swarmshd.protocol import Decoder
@@ -168,23 +167,7 @@ class Teller:
             "places": None if asked.places is None else [[number, *place] for number, place in asked.places.items()],
         }
         command = [sys.executable, "-m", "swarmshd.history", "--directory", str(directory)]
-        self._stderr = os.memfd_create("stderr")
-        stdin = os.memfd_create("wish")
-        try:
-            with open(stdin, "wb", closefd=False) as file:
-                file.write(json.dumps(wish).encode())
-            os.lseek(stdin, 0, os.SEEK_SET)
-            self._process = subprocess.Popen(  # by this thread, the one that lives as long as the daemon
-                [*command, "--format", str(events.FORMAT)], stdin=stdin, stdout=subprocess.PIPE, stderr=self._stderr
-            )
-        except BaseException:
-            os.close(self._stderr)
-            raise
-        finally:
-            os.close(stdin)
-        assert self._process.stdout is not None
-        self._output = self._process.stdout.fileno()
-        os.set_blocking(self._output, False)
+        self._program = Program([*command, "--format", str(events.FORMAT)], json.dumps(wish).encode())
 
     async def page(self, limit: int) -> Page:
         """As much as there is of what it tells, up to the bounds of a page.
@@ -213,8 +196,7 @@ class Teller:
 
     async def _read(self) -> bool:
         """Take the next bytes of what it tells; False at the end, when it has exited."""
-        await trio.lowlevel.wait_readable(self._output)
-        data = os.read(self._output, 1 << 16)
+        data = await self._program.read(1 << 16)
         for body in self._decoder.feed(data):
             message = cbor2.loads(body)
             if not self._begun:
@@ -225,11 +207,8 @@ class Teller:
         return bool(data)
 
     def _why(self) -> str:
-        said = os.pread(self._stderr, 4096, 0).decode(errors="replace").strip().splitlines()
-        return said[-1].removeprefix("swarmshd.history: ") if said else "it said nothing"
+        return self._program.said or "it said nothing"
 
     def close(self) -> None:
         """End it, if it has not ended."""
-        with self._process:  # which closes its pipe, and waits for it
-            self._process.kill()
-        os.close(self._stderr)
+        self._program.close()

@@ -1,7 +1,7 @@
 """Requests that are answered later, and not by the rules: those who follow the events, and errands.
 
 A ``watch`` follows the ring of the last events; where it begins before that, it is an errand, as a ``history`` is:
-the journal's files are read for it.
+the journal's files are read for it. What is asked of the journal's files themselves always is one.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from swarmshd.told import EVERYTHING, Place, Wanted
 from swarmshd.workqueue.looking import watched
 from swarmshd.workqueue.queue import WorkQueue
 
-ASIDE = frozenset(("watch", "history"))
+ASIDE = frozenset(("watch", "history", "journal"))
 """The verbs that are answered here."""
 
 
@@ -63,6 +63,8 @@ class Aside:
         elif request.verb == "history":
             ids = watched(self._queue.desk, command)
             self._look_back(client, number, "history", Wanted(frozenset(ids)), command)
+        else:
+            self.errands.send(Errand(client, number, request.verb, command))
 
     def _watch(self, client: Client, number: int, command: Watch, now: int) -> None:
         wanted = EVERYTHING

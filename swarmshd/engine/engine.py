@@ -83,6 +83,7 @@ class Engine:
         self.sections: dict[str, Section] = {name: partial(part, self) for name, part in SECTIONS.items()}
         """The parts of ``stats``; whoever has something to tell adds one."""
         self.health = Health(self)
+        self._when_written: list[Callable[[], None]] = []
         self.unsynced = False  # a batch has been written and not been synced yet
         self._deciding = Deciding(self)
 
@@ -297,7 +298,17 @@ class Engine:
         self.round = Round(self.rates)
         self.unsynced = True
         assert self.journal.end == self.queue.tables.position
+        for act in self._when_written:
+            act()
+        self._when_written.clear()
         return True
+
+    def when_written(self, act: Callable[[], None]) -> None:
+        """Call ``act`` at a moment when the state is that of a position at which a batch ends: now, or soon."""
+        if self.round.entries:
+            self._when_written.append(act)
+        else:
+            act()
 
     def _why_closed(self, round_: Round) -> str:
         if not self.inbox.tasks:

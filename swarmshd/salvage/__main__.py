@@ -5,8 +5,9 @@
     repair --to DIR                      make a sound journal of a damaged one
     backup | verify | restore            a backup to standard output, or from standard input
 
-With ``--upto POSITION`` a daemon is at work there and everything up to that position is durable. Without it, what must
-not meet a daemon takes the lock of the directory.
+With ``--upto POSITION`` a daemon is at work there, the one that has started this, and everything up to that position
+is durable; this stands back for it, and ends with it. Without it, what must not meet a daemon takes the lock of the
+directory.
 
 Exit status: 0 done, and sound; 5 a directory is not empty; 74 the disk; 75 a daemon is at work; 78 damage, or a file of
 a later program.
@@ -16,6 +17,7 @@ import argparse
 import gc
 import json
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,12 +25,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from swarmshd import beside
 from swarmshd.compact import Declined
 from swarmshd.journal import JournalError, Locked, StateLock, Terms, archive
 from swarmshd.journal.disk import DISK
 from swarmshd.salvage import backup
-from swarmshd.salvage.checking import check, measure
+from swarmshd.salvage.checking import Live, Moved, check, measure
 from swarmshd.salvage.founding import NotEmpty
+from swarmshd.salvage.gauge import Gauge
 from swarmshd.salvage.listing import dump, list_files
 from swarmshd.salvage.repairing import Hopeless, repair
 from swarmshd.settings import DAY, defaults
@@ -42,6 +46,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("what", choices=sorted(VERBS))
     parser.add_argument("--state-dir", type=Path, help="the directory of the journal")
     parser.add_argument("--upto", type=int, help="a daemon is at work there, and this position is durable")
+    parser.add_argument("--live", help="the digest of the state that the daemon has at that position")
+    parser.add_argument("--progress", type=int, metavar="FD", help="where to write how far it has come")
     parser.add_argument("--deep", action="store_true", help="make the newest snapshot anew from the one before")
     parser.add_argument("--no-measure", action="store_true", help="do not measure the disk")
     parser.add_argument("--since", type=int, default=0, help="only events after this position")
@@ -82,15 +88,18 @@ def _list(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     with alone(options):
-        verdict = say(check(options.state_dir, options.upto, deep=options.deep))
+        live = None if options.live is None else Live(options.upto, options.live)
+        gauge = Gauge(options.progress)
+        verdict = say(check(options.state_dir, options.upto, deep=options.deep, live=live, gauge=gauge))
         if not options.no_measure:
             say([measure(options.state_dir)])
     return 0 if verdict["sound"] else DAMAGED
 
 
 def _dump(options: argparse.Namespace) -> int:
-    options.state_dir.stat()
-    say(dump(options.state_dir, options.upto, since=options.since, item=options.item))
+    gauge = Gauge(options.progress)
+    with alone(options):
+        say(dump(options.state_dir, options.upto, since=options.since, item=options.item, gauge=gauge))
     return 0
 
 
@@ -116,7 +125,8 @@ def _backup(options: argparse.Namespace) -> int:
     salt = int.from_bytes(os.urandom(4), "big")
     with alone(options):
         upto = backup.end(options.state_dir) if options.upto is None else options.upto
-        backup.write(options.state_dir, upto, out.write, salt=salt, created=options.now)
+        gauge = Gauge(options.progress)
+        backup.write(options.state_dir, upto, out.write, salt=salt, created=options.now, gauge=gauge)
         out.flush()
     return 0
 
@@ -149,11 +159,15 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
 def main() -> int:
     """Do what the command line asks for; return the exit status."""
     options = arguments()
+    if options.upto is not None:
+        beside.settle(os.getppid())
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a file for each segment
     gc.disable()  # nothing here is dropped before the end
     try:
         return VERBS[options.what](options)
-    except Locked as locked:
-        return fail(locked, 75)
+    except (Locked, Moved) as error:
+        return fail(error, 75)
     except NotEmpty as error:
         return fail(error, 5)
     except (JournalError, Declined, Hopeless, backup.Unusable, ValueError) as error:

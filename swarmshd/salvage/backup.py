@@ -17,7 +17,8 @@ from swarmshd.journal import Corrupt, VersionMismatch, recover
 from swarmshd.journal.disk import DISK, MODE_DIRECTORY
 from swarmshd.journal.files import NAME, listing, read_segment_header
 from swarmshd.salvage.founding import AHEAD, check_empty, found, skip_ahead
-from swarmshd.salvage.survey import end_of
+from swarmshd.salvage.gauge import Gauge
+from swarmshd.salvage.survey import TRIES, end_of
 from swarmshd.workqueue.applying import EFFECTS
 from swarmshd.workqueue.rows import digest_of
 from swarmshd.workqueue.tables import Tables
@@ -26,9 +27,6 @@ PART = 1 << 20
 """Bytes of a file in one chunk, at most."""
 
 NAME_MAX = 64
-
-TRIES = 100
-"""Looks at the directory: between a look and the opening of what was seen a fold may have removed it."""
 
 INCOMING = "incoming"
 RESTORED = "restored from a backup"
@@ -44,7 +42,9 @@ class _Part(NamedTuple):
     size: int
 
 
-def write(directory: Path, upto: int, sink: Sink, *, salt: int, created: int) -> dict[str, Any]:
+def write(
+    directory: Path, upto: int, sink: Sink, *, salt: int, created: int, gauge: Gauge | None = None
+) -> dict[str, Any]:
     """Write the backup of the journal in ``directory`` to ``sink``, up to a position that is durable.
 
     Raises:
@@ -52,7 +52,9 @@ def write(directory: Path, upto: int, sink: Sink, *, salt: int, created: int) ->
     """
     fds: list[int] = []
     try:
-        parts, epoch = _open_all(directory, upto, fds)
+        parts, upto, epoch = _open_all(directory, upto, fds)
+        gauge = gauge or Gauge()
+        gauge.begin(sum(part.size for part in parts))
         head = records.pack_backup_header(records.BackupHeader(salt, upto, epoch, created))
         sink(head)
         running: int = records.WORD.unpack_from(head, records.BACKUP_HEADER.size)[0]
@@ -64,6 +66,7 @@ def write(directory: Path, upto: int, sink: Sink, *, salt: int, created: int) ->
                 sink(body)
                 chunks += 1
                 total += len(chunk) + len(body)
+                gauge.at(total)
         sink(records.pack_end(chunks, len(parts), running))
     finally:
         for fd in fds:
@@ -93,8 +96,11 @@ def _bodies(part: _Part) -> Iterator[bytes]:
         at += len(data) or 1
 
 
-def _open_all(directory: Path, upto: int, fds: list[int]) -> tuple[list[_Part], int]:
-    """Open what belongs to the backup, in the order in which it is read."""
+def _open_all(directory: Path, upto: int, fds: list[int]) -> tuple[list[_Part], int, int]:
+    """Open what belongs to the backup, in the order in which it is read; the position it goes up to, and its epoch.
+
+    That is further than ``upto`` where a snapshot has come in between that covers more, which is durable as well.
+    """
     for tries in range(TRIES):
         try:
             return _open_once(directory, upto, fds)
@@ -106,12 +112,13 @@ def _open_all(directory: Path, upto: int, fds: list[int]) -> tuple[list[_Part], 
     raise AssertionError
 
 
-def _open_once(directory: Path, upto: int, fds: list[int]) -> tuple[list[_Part], int]:
+def _open_once(directory: Path, upto: int, fds: list[int]) -> tuple[list[_Part], int, int]:
     found_files = listing(directory)
     parts: list[_Part] = []
     covered = epoch = 0
     for position, path in found_files.snapshots[-1:]:
         covered = position
+        upto = max(upto, covered)
         fd = _open(path, fds)
         parts.append(_Part(path.name, fd, os.fstat(fd).st_size))
     segments = []
@@ -127,7 +134,7 @@ def _open_once(directory: Path, upto: int, fds: list[int]) -> tuple[list[_Part],
         epoch = header.epoch
         if last:
             break
-    return parts, epoch
+    return parts, upto, epoch
 
 
 def _open(path: Path, fds: list[int]) -> int:

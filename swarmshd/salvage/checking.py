@@ -9,10 +9,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from swarmshd import events as e
 from swarmshd.journal import Batch
+from swarmshd.salvage.gauge import Gauge
 from swarmshd.salvage.repairing import told
 from swarmshd.salvage.survey import Lost, Snapshot, Survey, chunks
 from swarmshd.workqueue.rows import digest_of
@@ -23,18 +24,43 @@ BLOCK = 4096
 READ = 1 << 20
 
 
-def check(directory: Path, upto: int | None = None, *, deep: bool = False) -> Iterator[dict[str, Any]]:
+class Moved(Exception):
+    """The state that was to be looked at cannot be had of the files any more; the text says why."""
+
+
+class Live(NamedTuple):
+    """The state that a daemon has in its memory: the position, and the digest there."""
+
+    position: int
+    digest: str
+
+
+def check(
+    directory: Path,
+    upto: int | None = None,
+    *,
+    deep: bool = False,
+    live: Live | None = None,
+    gauge: Gauge | None = None,
+) -> Iterator[dict[str, Any]]:
     """What is wrong, one by one, and at last the whole.
 
     Args:
         directory: that of the journal.
         upto: a durable position, if a daemon goes on writing; nothing behind it is looked at.
         deep: make the newest snapshot anew from the one before it, if that and all events are there.
+        live: the state to compare with, of position ``upto``.
+        gauge: shows how far it has come.
 
     Raises:
+        Moved: a snapshot came in between that covers more than ``live``.
         VersionMismatch, ValueError: a later program wrote it. OSError: it cannot be read.
     """
-    survey = Survey(directory, upto)
+    with Survey(directory, upto, gauge) as survey:
+        yield from _check(survey, upto, live, deep=deep)
+
+
+def _check(survey: Survey, upto: int | None, live: Live | None, *, deep: bool) -> Iterator[dict[str, Any]]:
     faults = 0
     for snapshot in survey.snapshots:
         if snapshot.why:
@@ -59,6 +85,13 @@ def check(directory: Path, upto: int | None = None, *, deep: bool = False) -> It
             faults += 1
             yield {"loss": "damaged", "file": str(base.path), "why": f"{older.path.name} and all after it give another"}
     tables = replay.tables
+    digest = digest_of(tables).hex()
+    compared: dict[str, Any] = {}
+    if live is not None:
+        if tables.position != live.position and not faults:
+            raise Moved(f"position {live.position} was folded into a snapshot meanwhile; try again")
+        compared = {"daemon_digest": live.digest}
+        faults += live.digest != digest
     yield {
         "sound": not faults,
         "position": tables.position,
@@ -67,7 +100,8 @@ def check(directory: Path, upto: int | None = None, *, deep: bool = False) -> It
         "open": len(tables.open),
         "events": replay.events,
         "events_per_second": round(replay.events / took) if took else 0,
-        "digest": digest_of(tables).hex(),
+        "digest": digest,
+        **compared,
     }
 
 
@@ -88,7 +122,7 @@ class Replay:
         """Replay; give what is lost. Behind the first loss that harms, only look."""
         tables = self.tables
         if self._base is not None:
-            for each in chunks(self._base.path):
+            for each in chunks(self._base.path, self._survey.open(self._base.path)):
                 assert not isinstance(each, Lost)
                 tables.restore(e.decode_rows(each[0]))
             self.stated = tables.digest

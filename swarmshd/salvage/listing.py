@@ -1,14 +1,16 @@
 """The files of a journal, one row each, and the events in them, one row each."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from swarmshd import events as e
 from swarmshd.journal import Batch, Corrupt, archive
 from swarmshd.journal.disk import DISK
-from swarmshd.journal.files import listing, read_segment_header, sealed_end
+from swarmshd.journal.files import NAME, TEMPORARY, listing, read_segment_header, sealed_end
 from swarmshd.journal.reserve import NAME as RESERVE
+from swarmshd.salvage.gauge import Gauge
 from swarmshd.salvage.repairing import told
 from swarmshd.salvage.survey import Lost, Survey
 from swarmshd.told import EVERYTHING, Gazetteer, tell
@@ -35,28 +37,42 @@ def list_files(directory: Path) -> Iterator[dict[str, Any]]:
             yield row | {"epoch": header.epoch, "compressed": kept.compressed, "written": kept.written}
         except Corrupt as corrupt:
             yield row | {"damaged": corrupt.why}
-    for position, path in found.snapshots:
-        yield {"kind": "snapshot", "file": path.name, "bytes": path.stat().st_size, "position": position}
-    for start, path in found.segments:
-        row = {"kind": "segment", "file": path.name, "bytes": path.stat().st_size, "after_position": start}
-        try:
-            header = read_segment_header(DISK, path, start)
-            end = sealed_end(path, header.salt)
-            row |= {"epoch": header.epoch, "sealed": end is not None}
-            yield row | ({} if end is None else {"up_to_position": end})
-        except Corrupt as corrupt:
-            yield row | {"damaged": corrupt.why}
-    for path in found.evidence:
-        yield {"kind": "evidence", "file": path.name, "bytes": path.stat().st_size}
-    for path in found.temporaries:
-        yield {"kind": "unfinished", "file": path.name, "bytes": path.stat().st_size}
+        except FileNotFoundError:  # compressed or removed since
+            continue
+    for path in [path for _, path in found.snapshots + found.segments] + found.evidence + found.temporaries:
+        with suppress(FileNotFoundError):  # a daemon has removed it since, or moved it
+            yield _about(path)
     reserve = directory / RESERVE
     if reserve.exists():
         yield {"kind": "reserve", "file": RESERVE, "bytes": reserve.stat().st_size}
 
 
+def _about(path: Path) -> dict[str, Any]:
+    """The row of a file that is not in the archive."""
+    row: dict[str, Any] = {"kind": "evidence", "file": path.name, "bytes": path.stat().st_size}
+    found = NAME.fullmatch(path.name)
+    if found is None:
+        return row | {"kind": "unfinished"} if path.name.endswith(TEMPORARY) else row
+    kind, position = found[1], int(found[2])
+    if kind == "snapshot":
+        return row | {"kind": kind, "position": position}
+    row |= {"kind": kind, "after_position": position}
+    try:
+        header = read_segment_header(DISK, path, position)
+    except Corrupt as corrupt:
+        return row | {"damaged": corrupt.why}
+    end = sealed_end(path, header.salt)
+    row |= {"epoch": header.epoch, "sealed": end is not None}
+    return row if end is None else row | {"up_to_position": end}
+
+
 def dump(
-    directory: Path, upto: int | None = None, *, since: int = 0, item: int | None = None
+    directory: Path,
+    upto: int | None = None,
+    *,
+    since: int = 0,
+    item: int | None = None,
+    gauge: Gauge | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Every event that is left, as it is told, and those that only keep the books; never the secret of a token.
 
@@ -64,11 +80,11 @@ def dump(
         VersionMismatch, ValueError: it is of a later program. OSError: it cannot be read.
     """
     known = Gazetteer()
-    survey = Survey(directory, upto)
-    for found in survey.events(survey.oldest):
-        if isinstance(found, Lost):
-            yield told(found)
-        else:
+    with Survey(directory, upto, gauge) as survey:
+        for found in survey.events(survey.oldest):
+            if isinstance(found, Lost):
+                yield told(found)
+                continue
             for row in _events(found, known):
                 if row["position"] > since and (item is None or row.get("id") == item or item in row.get("ids", ())):
                     yield row

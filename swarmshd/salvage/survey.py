@@ -9,13 +9,17 @@ Nothing is ever written here.
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, Self
 
 from swarmshd import records
 from swarmshd.journal import Batch, Corrupt, VersionMismatch, archive, read_snapshot
 from swarmshd.journal.disk import DISK
 from swarmshd.journal.files import listing
 from swarmshd.journal.scan import Scan, any_byte
+from swarmshd.salvage.gauge import Gauge
+
+TRIES = 100
+"""Looks at a directory: between a look and the opening of what was seen a fold may have removed it."""
 
 TORN, DAMAGED, MISSING = "torn", "damaged", "missing"
 
@@ -67,22 +71,74 @@ class Snapshot(NamedTuple):
 class Survey:
     """The files of the journal in ``directory``. Raises OSError, and VersionMismatch for files of a later program.
 
-    Where a daemon goes on writing to it only what leads to position ``upto``, which is durable, is looked at.
+    Where a daemon goes on writing to it only what leads to position ``upto``, which is durable, is looked at; what a
+    snapshot covers is durable as well. Its files are opened at once, so that what it removes meanwhile can be read;
+    those that it moves or compresses in its archive are looked for again.
     """
 
-    def __init__(self, directory: Path, upto: int | None = None) -> None:
+    def __init__(self, directory: Path, upto: int | None = None, gauge: Gauge | None = None) -> None:
         self.directory = directory
+        self.gauge = gauge or Gauge()
         self._upto = upto
-        found = listing(directory)
-        kept = {each.start: each for each in archive.segments(directory)}
+        self._held: dict[Path, BinaryIO] = {}
         self._segments: list[tuple[int, Path, archive.Kept | None]] = []
-        own = dict(found.segments)
-        for start in sorted(own.keys() | kept.keys()):
-            path = own.get(start)
-            self._segments.append((start, path or kept[start].path, None if path else kept[start]))
-        places = [path for _, path in found.snapshots] + [each.path for each in archive.snapshots(directory)]
-        self.snapshots = sorted((_snapshot(path) for path in places), key=lambda each: -each.position)
+        self.snapshots: list[Snapshot] = []
         """All of them, the newest first."""
+        for left in reversed(range(TRIES)):
+            try:
+                self._look()
+                break
+            except FileNotFoundError:  # the daemon has removed or moved it
+                self.close()
+                if not left:
+                    raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what is kept open of a journal that a daemon works on."""
+        while self._held:
+            self._held.popitem()[1].close()
+
+    def _look(self) -> None:
+        found = listing(self.directory)
+        kept = {each.start: each for each in archive.segments(self.directory)}
+        own = dict(found.segments)
+        snapshots = [(position, path) for position, path in found.snapshots]
+        snapshots += [(each.start, each.path) for each in archive.snapshots(self.directory)]
+        self.close()
+        if self._upto is not None:
+            self._upto = max([self._upto, *[position for position, _ in snapshots]])
+            paths = [path for _, path in snapshots] + [path for start, path in found.segments if start <= self._upto]
+            for path in paths:
+                self._held[path] = path.open("rb")
+        self._segments = []
+        for start in sorted(own.keys() | kept.keys()):
+            if self._upto is None or start <= self._upto:
+                archived = None if start in own else kept[start]
+                self._segments.append((start, own[start] if archived is None else archived.path, archived))
+        size = sum(path.stat().st_size for _, path in snapshots)
+        size += sum(each.bytes if each else path.stat().st_size for _, path, each in self._segments)
+        self.gauge.begin(size)
+        self.snapshots = sorted((self._snapshot(path) for _, path in snapshots), key=lambda each: -each.position)
+
+    def _snapshot(self, path: Path) -> Snapshot:
+        snapshot = _snapshot(path)
+        self.gauge.at(self.gauge.done + path.stat().st_size)
+        return snapshot
+
+    def open(self, path: Path) -> BinaryIO:
+        """A file of the journal, from its beginning."""
+        held = self._held.get(path)
+        if held is None:
+            return path.open("rb")
+        file = os.fdopen(os.dup(held.fileno()), "rb")
+        file.seek(0)
+        return file
 
     @property
     def oldest(self) -> int:
@@ -98,18 +154,30 @@ class Survey:
         """Every segment, in the order of positions, one at a time."""
         for start, path, kept in self._segments:
             try:
-                data = self._bytes(path, start) if kept is None else archive.read(DISK, kept)
+                data = self._bytes(path, start) if kept is None else self._unpacked(kept)
             except Corrupt:  # it cannot be decompressed
                 data = b""
             yield Piece(start, path, data, _segment_header(path, start, data))
 
+    def _unpacked(self, kept: archive.Kept) -> bytes:
+        for _ in range(TRIES):
+            try:
+                return archive.read(DISK, kept)
+            except FileNotFoundError:
+                again = [each for each in archive.segments(self.directory) if each.start == kept.start]
+                if not again:
+                    break
+                kept = again[0]
+        raise FileNotFoundError(2, "it was removed from the archive while it was to be read; try again", str(kept.path))
+
     def _bytes(self, path: Path, start: int) -> bytes:
-        if self._upto is None or start != self._segments[-1][0]:
-            return DISK.read(path)
-        with path.open("rb") as file:
+        with self.open(path) as file:
+            if self._upto is None or start != self._segments[-1][0]:
+                return file.read()
             header = _segment_header(path, start, file.read(records.SECTOR))
             if header is None:
-                return DISK.read(path, records.SECTOR)
+                file.seek(0)
+                return file.read(records.SECTOR)
             return os.pread(file.fileno(), end_of(path, file.fileno(), header, self._upto), 0)
 
     def events(self, after: int) -> Iterator[Batch | Lost]:
@@ -118,7 +186,9 @@ class Survey:
         begun = False
         pieces = self.pieces()
         piece = next(pieces, None)
+        done = self.gauge.done
         while piece is not None:
+            done += len(piece.data)
             following = next(pieces, None)
             end = _previous(following)
             if end is not None and end <= after:
@@ -135,6 +205,7 @@ class Survey:
                     if each.position + each.event_count <= after:
                         continue
                     position = each.position + each.event_count
+                    self.gauge.at(min(done, self.gauge.done + len(each.body)))
                 elif each.end is None and end is not None:
                     each = each._replace(end=end)
                 if isinstance(each, Lost) and each.end is not None:
@@ -307,13 +378,14 @@ def _salt_of(data: bytes) -> int | None:
 # -- a damaged snapshot ------------------------------------------------------------------------------------
 
 
-def chunks(path: Path) -> Iterator[tuple[bytes, int] | Lost]:
+def chunks(path: Path, file: BinaryIO | None = None) -> Iterator[tuple[bytes, int] | Lost]:
     """The sound chunks of a snapshot with their numbers of rows, and what is lost between them, counted in rows.
 
-    A chunk states the running CRC after it, so the one behind a damaged chunk can be checked all the same.
+    ``file`` is it, if it is open already. A chunk states the running CRC after it, so the one behind a damaged chunk
+    can be checked all the same.
     """
-    with path.open("rb") as file:
-        data = file.read()
+    with file or path.open("rb") as source:
+        data = source.read()
     header, running = records.unpack_snapshot_header(data)
     at, number = records.SNAPSHOT_HEADER_SIZE, 0
     while not data.startswith(records.END_MAGIC, at):
