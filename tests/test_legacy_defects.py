@@ -427,6 +427,10 @@ def test_the_scripts_have_no_fault_that_can_be_seen() -> None:
     assert (ran.returncode, ran.stdout) == (0, "")
 
 
+def test_it_is_installed_beside_swarmctl() -> None:
+    assert Path(sys.executable).with_name(HELPER.name).read_text() == HELPER.read_text()
+
+
 def test_a_claim_that_cannot_be_printed_is_given_back(old: Old) -> None:
     with open("/dev/full", "w") as full:
         process = subprocess.run(["/bin/sh", HELPER, "claim", "a", "b"], stdout=full, env=old.environment, check=False)
