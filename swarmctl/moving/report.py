@@ -8,13 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swarmctl.cli import complain
+from swarmctl.screen import Column
 
 if TYPE_CHECKING:
     from swarmctl.cli import Call
+    from swarmctl.screen import Screen
 
     Facts = dict[str, Any]
 
 LINES_MAX = 20
+
+PATH_SHOWN = 36
+"""Characters of a path in the table."""
 
 COUNTS = ("found", "taken", "unchanged", "repaired", "doubled", "left_out", "refused", "damaged")
 """What is counted of each file. What was found is taken, unchanged, doubled, left out or refused."""
@@ -92,11 +97,28 @@ class Report:
             for what, shown in source.shown.items():
                 if shown > LINES_MAX and not call.quiet:
                     complain("", f"{source.path}: {shown - LINES_MAX} more are {what}")
-        if not call.quiet:
-            call.out.row("file", "kind", *COUNTS)
-            for source in self.sources:
-                call.out.row(source.path, source.kind, *source.counts.values())
-        call.out.row("total", "dry run" if facts.get("dry_run") else "", *totals.values())
+        rows = [] if call.quiet else [(source.path, source.kind, source.counts) for source in self.sources]
+        rows.append(("total", "dry run" if facts.get("dry_run") else "", totals))
+        if call.for_people:
+            call.lines(table(call.screen, rows))
+        else:
+            if not call.quiet:
+                call.out.row("file", "kind", *COUNTS)
+            for path, kind, counts in rows:
+                call.out.row(path, kind, *counts.values())
         call.out.flush()
         for note in self.notes:
             complain("", note)
+
+
+def table(screen: Screen, rows: list[tuple[str, str, dict[str, int]]]) -> list[str]:
+    """The numbers for a terminal; what is nothing everywhere takes no column, and of a long path the end is shown."""
+    shown = [name for name in COUNTS if any(counts[name] for _, _, counts in rows)]
+    header: list[Column | str] = ["FILE", "KIND", *(name.replace("_", " ").upper() for name in shown)]
+    return screen.table(
+        header,
+        [
+            [path if len(path) <= PATH_SHOWN else f"…{path[1 - PATH_SHOWN :]}", kind, *(counts[name] for name in shown)]
+            for path, kind, counts in rows
+        ],
+    )
