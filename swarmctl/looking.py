@@ -338,9 +338,9 @@ def status(call: Call) -> int:
     elif call.quiet:
         call.out.row(facts["state"])
     elif call.out.terminal:
-        from swarmctl.views import details
+        from swarmctl.views import status as view
 
-        call.lines(details.status(call.screen, facts))
+        call.lines(view.draw(call.screen, facts))
     else:
         windows = facts.get("rates", {}).values()  # each kind with its rate in every window: 10s, 1m, 10m
         facts["rates"] = {kind: [rates[kind] for rates in windows] for kind in next(iter(windows), ())}

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from swarmctl.connection.pauses import LONGEST, pauses
+from swarmctl.screen import Screen
+from swarmctl.views.status import draw as draw_status
 from tests.conftest import Daemon
 from tests.test_cli_verbs import Ctl, runner
 
@@ -174,3 +176,23 @@ def test_how_long_a_client_waits_between_two_tries() -> None:
     assert first(6, ADAPTIVE_LOCKING="0")[-2:] == [0.8, 1.6]
     assert first(12, ADAPTIVE_LOCKING="0", FLOCK_TIMEOUT="3")[-1] == 3
     assert first(1, FLOCK_BACKOFF_MS="soon", LOCK_RETRY_MULTIPLIER="-1") == [0.05]
+
+
+@pytest.mark.real
+def test_status_fits_a_screen(daemon: Daemon) -> None:
+    screen = Screen(80)
+    quiet = draw_status(screen, {**daemon.call("status"), "client": "swarmctl 0"})
+    assert not any(line.startswith(("conditions", "paused", "per second")) for line in quiet)
+    daemon.call("submit", type="t", description="d")
+    daemon.call("pause", all=True, reason="the disk is being replaced")
+    facts = {**daemon.call("status"), "client": "swarmctl 0", "conditions": ["sync_slow", "buried_growing"]}
+    lines = draw_status(screen, facts)
+    assert len(lines) <= 24
+    assert max(len(line) for line in lines) <= 80
+    shown = {line.split()[0]: line.partition("  ")[2].strip() for line in lines if line and line[0] != " "}
+    assert shown["paused"] == "the disk is being replaced"
+    assert shown["conditions"] == "sync_slow, buried_growing"
+    assert shown["items"].startswith("1 ready; ")
+    assert shown["socket"] == daemon.socket
+    assert f"(pid {daemon.pid}, uid {os.getuid()}), swarmctl 0" in shown["programs"]
+    assert "free of" in shown["disk"]

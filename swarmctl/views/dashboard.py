@@ -40,7 +40,7 @@ def draw(screen: Screen, facts: Facts, height: int | None = None) -> list[str]:
     """The screen's lines, at most ``height`` of them."""
     now = facts["status"]["now"]
     room = ROOMY if height is None else height
-    lines = [*_head(screen, facts), *_rates(screen, facts["status"], brief=room < ROOMY)]
+    lines = [*_head(screen, facts), *rates(screen, facts["status"], brief=room < ROOMY)]
     sections = [
         ("no queues", facts["queues_total"], _queues(screen, facts, now)),
         ("no agents", facts["agents_total"], _agents(screen, facts, now)),
@@ -156,17 +156,18 @@ def _labelled(screen: Screen, label: str, parts: Sequence[Cell]) -> list[str]:
     return [head + ", ".join(line) for head, line in zip(heads, lines, strict=True)]
 
 
-def _rates(screen: Screen, status: Facts, *, brief: bool) -> list[str]:
+def rates(screen: Screen, status: Facts, *, brief: bool) -> list[str]:
     """What happened a second, a row for each window; what never happened has no column."""
+    windows = list(status["rates"].items())[: 2 if brief else None]
     counts = {kind: number for kind, number in status["counts"].items() if number}
-    if not counts:
+    if not counts or (brief and not any(rate.get(kind) for _, rate in windows for kind in counts)):
         return []
     alarming = {"failed": RED, "crashed": RED, "buried": RED}
     rows: list[list[Cell]] = []
-    for window, rates in list(status["rates"].items())[: 2 if brief else None]:
+    for window, rate_of in windows:
         row: list[Cell] = [f"over {window}"]
         for kind in counts:
-            rate = rates.get(kind, 0)
+            rate = rate_of.get(kind, 0)
             row.append((speed(rate), alarming.get(kind) if rate else None))
         rows.append(row)
     if not brief:

@@ -1,4 +1,4 @@
-"""Everything about one item, queue, agent or daemon for a terminal: in groups, what matters first.
+"""Everything about one item, queue or agent for a terminal: in groups, what matters first.
 
 The names are those of the JSON fields, so that what is seen can be asked for. Fields that say nothing (no failures yet,
 no payload) are left out; fields that a newer daemon has and this page does not know stand at the end.
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from swarmctl.screen import Cell, Screen
+    from swarmctl.screen import Screen
 
     Facts = Mapping[str, Any]
 
@@ -49,16 +49,6 @@ _AGENT = tuple(
         "seen_at watching heartbeat registered uid",
     )
 )
-_STATUS = tuple(
-    group.split()
-    for group in (
-        "state paused conditions",
-        "states held queues agents waiters connections items_bytes",
-        "durability relaxed keys position durable_position epoch",
-        "journal disk state_dir socket",
-        "program client protocol pid uid started_at now",
-    )
-)
 
 
 def item(screen: Screen, facts: Facts, now: int) -> list[str]:
@@ -85,24 +75,6 @@ def queue(screen: Screen, facts: Facts, now: int) -> list[str]:
 def agent(screen: Screen, facts: Facts, now: int) -> list[str]:
     """An agent and what it holds."""
     return grouped(screen, facts, _AGENT, now)
-
-
-def status(screen: Screen, facts: Facts) -> list[str]:
-    """The daemon: whether it is well, then what it has, then how fast it goes."""
-    rest = {name: value for name, value in facts.items() if name not in ("rates", "counts")}
-    lines = grouped(screen, rest, _STATUS, facts["now"])
-    table = rates(screen, facts)
-    return [*lines, "", *table] if table else lines
-
-
-def rates(screen: Screen, facts: Facts) -> list[str]:
-    """What happened: how much in all, and how much a second. ``facts`` has ``rates`` and ``counts``."""
-    windows = facts.get("rates", {})
-    rows: list[list[Cell]] = []
-    for kind, total in facts.get("counts", {}).items():
-        if total:
-            rows.append([kind, total, *[speed(one.get(kind, 0)) for one in windows.values()]])
-    return screen.table(["", "TOTAL", *[f"{name.upper()} /s" for name in windows]], rows)
 
 
 def speed(rate: float) -> str:

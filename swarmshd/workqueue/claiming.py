@@ -92,7 +92,9 @@ def may_claim(desk: Desk, agent: Agent | None) -> None:
         if agent.full:
             most = "its slots" if agent.slots else "the most that one agent may hold"
             held = len(agent.holds) - agent.locks
-            raise Refusal("capacity", f"agent {agent.name} holds {held} items, {most}; finish one first")
+            raise Refusal(
+                "capacity", f"agent {agent.name} holds {held} item{'s' * (held != 1)}, {most}; finish one first"
+            )
     if desk.tables.paused is not None:
         raise Refusal("empty", f"everything is paused: {desk.tables.paused}", paused=desk.tables.paused)
 
