@@ -41,7 +41,7 @@ def test_every_verb_option_and_choice_is_in_the_script(shell: str) -> None:
 def test_the_files_are_installed_where_the_shells_look() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     installed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
-    assert {path: place for path, place in installed.items() if path.startswith("contrib/")} == {
+    assert {path: place for path, place in installed.items() if path.startswith("contrib/completions/")} == {
         "contrib/completions/swarmctl.bash": "share/bash-completion/completions/swarmctl",
         "contrib/completions/_swarmctl": "share/zsh/site-functions/_swarmctl",
         "contrib/completions/swarmctl.fish": "share/fish/vendor_completions.d/swarmctl.fish",
