@@ -149,7 +149,7 @@ def _lock(directory: Path, settings: Settings) -> journal.StateLock:
     except journal.Locked as held:
         raise Quit(EX_TEMPFAIL, str(held)) from None
     except OSError as error:
-        raise Quit(EX_CONFIG, _cannot(directory, error)) from None
+        raise _cannot(directory, error) from None
     return lock
 
 
@@ -165,9 +165,18 @@ def _check_owner(directory: Path) -> None:
             raise Quit(EX_CONFIG, f"state directory {directory} belongs to {name}; run sudo -u {name} swarmshd")
 
 
-def _cannot(directory: Path, error: OSError) -> str:
+def _cannot(directory: Path, error: OSError) -> Quit:
+    """Of a disk that fails or is full the service manager may try again; what else is wrong is for a person."""
     where = error.filename if isinstance(error.filename, str) else str(directory)
-    return f"state directory {directory}: {where}: {error.strerror}; make it writable, or give another with --state-dir"
+    status, then = _REMEDIES.get(error.errno or 0, (EX_CONFIG, "make it writable, or give another with --state-dir"))
+    return Quit(status, f"state directory {directory}: {where}: {error.strerror}; {then}")
+
+
+_REMEDIES = {
+    errno.EIO: (EX_IOERR, "mend the disk, then start again"),
+    errno.ENOSPC: (EX_IOERR, "free some space there, then start again"),
+    errno.EDQUOT: (EX_IOERR, "free some space there, then start again"),
+}
 
 
 def _recover(directory: Path, settings: Settings, watches: Watches) -> Started:
@@ -178,8 +187,7 @@ def _recover(directory: Path, settings: Settings, watches: Watches) -> Started:
     except (journal.Full, journal.JournalFailed) as error:
         raise Quit(EX_IOERR, str(error)) from None
     except OSError as error:
-        status = EX_IOERR if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT) else EX_CONFIG
-        raise Quit(status, _cannot(directory, error)) from None
+        raise _cannot(directory, error) from None
 
 
 def _tell(started: Started, settings: Settings, directory: Path) -> None:
