@@ -94,6 +94,7 @@ def test_a_crash_between_the_steps_of_compressing_does_no_harm(tmp_path, disk, k
     assert archive.read(disk, found[0]) == data
     archive.tend(disk, tmp_path, Terms(FOREVER, FOREVER, 1 << 30), NOW)
     assert not unfinished.exists()
+    assert not original.path.exists(), "nobody would count it, nor remove it, before the compressed one goes"
     archive.remove(disk, found[0])
     assert len(archive.segments(tmp_path)) == 2
 

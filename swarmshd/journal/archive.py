@@ -135,8 +135,7 @@ def tend(disk: Disk, directory: Path, terms: Terms, now: int, *, dry: bool = Fal
         OSError: a file cannot be read or written; what was begun is not there.
     """
     if not dry:
-        for unfinished in (directory / NAME).glob(f"*{files.TEMPORARY}"):
-            disk.unlink(unfinished)
+        _clear(disk, directory / NAME)
     kept = segments(directory)
     done = Tended([], [])
     total = sum(each.bytes for each in kept + snapshots(directory))
@@ -153,6 +152,15 @@ def tend(disk: Disk, directory: Path, terms: Terms, now: int, *, dry: bool = Fal
                 compress(disk, each)
             done.compressed.append(each.path.name)
     return done
+
+
+def _clear(disk: Disk, place: Path) -> None:
+    """Remove what was left half done: drafts, and what lies there compressed and as it was."""
+    for unfinished in place.glob(f"*{files.TEMPORARY}"):
+        disk.unlink(unfinished)
+    for compressed in place.glob(f"*{COMPRESSED}"):
+        with suppress(FileNotFoundError):
+            disk.unlink(compressed.with_name(compressed.name.removesuffix(COMPRESSED)))
 
 
 def remove(disk: Disk, kept: Kept) -> None:
