@@ -10,17 +10,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from swarmshd import compact
-from swarmshd.engine import Engine, Started
+from swarmshd.engine import Engine
 from swarmshd.journal import JournalError, Terms, recover, room, writer
 from swarmshd.journal.disk import Disk
 from swarmshd.workqueue.rows import digest_of
 from tests.conftest import PATIENCE, Daemon
 from tests.filesystem import Ext4, ext4
+from tests.ledger import Known, Ledger, Lost
 from tests.test_engine import ask, begin
 from tests.test_law_acknowledged_is_durable import check, everything, load, sayings
 
@@ -36,10 +37,6 @@ TERMS = Terms(0, 3_600_000, 300_000)
 """Of the archive: everything is compressed at once, and there is not much of it."""
 
 
-class Lost(AssertionError):
-    """Something that was acknowledged is not there, or twice."""
-
-
 @pytest.fixture
 def disk(directory: Path) -> Iterator[Ext4]:
     with ext4(directory, 32) as made:
@@ -53,50 +50,10 @@ def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, name, size)
 
 
-class Known(NamedTuple):
-    """An item as it was told, or found; a claim whose reply did not come has a token that nobody knows."""
-
-    description: str
-    state: str
-    token: str | None = ""
-
-    def may_be(self, found: "Known | None") -> bool:
-        """Whether it was found so."""
-        return found == self or (self.token is None and found is not None and found[:2] == self[:2])
-
-
-class Told:
-    """What the load was told: the state of each item, and what one of them may be instead, as it is being changed."""
-
-    def __init__(self) -> None:
-        self.items: dict[int, Known] = {}
-        self.under_way: dict[int, Known] = {}
-        self.awaited: list[str] = []
-        """Descriptions of items of which nobody knows yet whether they are there: all or none."""
-        self.changes = 0
-
-    def hold_against(self, started: Started) -> None:
-        """Raise Lost unless the state is what was told; from now on it is what was found."""
-        found = {
-            number: Known(item.description, item.state, item.claim.token if item.claim else "")
-            for number, item in started.engine.queue.tables.items.items()
-        }
-        names = {item.description for item in found.values()}
-        if len(names) != len(found):
-            raise Lost("an item is there twice")
-        for number, said in self.items.items():
-            if not any(each.may_be(found.get(number)) for each in (said, self.under_way.get(number, said))):
-                raise Lost(f"item {number} was told to be {said}, and is {found.get(number)}")
-        more = names - {item.description for item in self.items.values()}
-        if more not in (set(), set(self.awaited)):
-            raise Lost(f"of {self.awaited} there is only {more}")
-        self.items, self.under_way, self.awaited = found, {}, []
-
-
 class Load:
     """Clients of one engine, one change at a time, until the disk fails; and beside it what the keeper does."""
 
-    def __init__(self, engine: Engine, directory: Path, told: Told, seed: int) -> None:
+    def __init__(self, engine: Engine, directory: Path, told: Ledger, seed: int) -> None:
         self._engine = engine
         self._directory = directory
         self._told = told
@@ -162,8 +119,7 @@ class Load:
 
     def _change(self, name: str) -> None:
         told = self._told
-        held = [number for number, item in told.items.items() if item.state == "claimed"]
-        free = [number for number, item in told.items.items() if item.state == "ready"]
+        held, free = told.of("claimed"), told.of("ready")
         draw = self._chance.random()
         if draw < 0.4 or not (held or free):
             self._submit([f"{name}.{n}" for n in range(self._chance.randint(1, 4))])
@@ -171,8 +127,7 @@ class Load:
             self._claim(self._chance.choice(free))
         else:
             self._end(self._chance.choice(held))
-        told.under_way, told.awaited = {}, []
-        told.changes += 1
+        told.settle()
 
     def _submit(self, names: list[str]) -> None:
         self._told.awaited = names
@@ -195,10 +150,10 @@ class Load:
         self._told.items[number] = after
 
 
-def rounds(disk: Ext4, count: int, seed: int) -> Told:
+def rounds(disk: Ext4, count: int, seed: int) -> Ledger:
     """So many power cuts; raises Lost."""
     chance = random.Random(seed)
-    told = Told()
+    told = Ledger()
     directory = disk.place / "state"
     started = begin(directory)
     for number in range(count):
@@ -208,7 +163,7 @@ def rounds(disk: Ext4, count: int, seed: int) -> Told:
         load.end(disk)
         disk.restore()
         started = begin(directory)
-        told.hold_against(started)
+        told.hold_against(started.engine)
         if number % 8 == 0:
             replayed, _ = compact.load(recover(directory, mend=False))
             assert digest_of(replayed) == digest_of(started.engine.queue.tables)

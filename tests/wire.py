@@ -16,7 +16,11 @@ class Wire:
 
     def __init__(self, path: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.connect(path)  # with a timeout it would not wait for a place in the daemon's backlog
+        try:
+            self.socket.connect(path)  # with a timeout it would not wait for a place in the daemon's backlog
+        except OSError:
+            self.socket.close()
+            raise
         self.socket.settimeout(30)
         self._buffer = b""
         self._number = 0
