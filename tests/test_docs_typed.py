@@ -7,7 +7,7 @@ import pytest
 from tests.pages import ROOT
 from tests.typed import Command, alike, blocks, commands, differences, formed
 
-TYPED = ("tutorial.md", "write-an-agent.md", "python-client.md", "moving-from-swarmsh.md")
+TYPED = ("tutorial.md", "write-an-agent.md", "python-client.md", "moving-from-swarmsh.md", "operate.md")
 
 
 @pytest.mark.real

@@ -34,20 +34,24 @@ COLUMNS, LINES = 80, 40
 _BLOCK = re.compile(r"^```(\w+)(?: ([\w./-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 FORMS = [
+    (r"[ \t]+", " "),
     (r"\b\d+\.[0-9a-f]{16}\b", "TOKEN"),
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d{4})?", "TIME"),
     (r"\b\d{4}-\d\d-\d\d\b", "DATE"),
     (r"\b\d\d:\d\d:\d\d\b", "CLOCK"),
     (r"\b(\d+(\.\d+)?(ms|us|µs|s|m|h|d))+\b", "SPAN"),
     (r"\b\d+(\.\d+)? ?(B|KiB|MiB|GiB|TiB)\b", "SIZE"),
-    (r"\b\d+%", "PERCENT"),
+    (r"\b1\d{12}\b", "MILLISECONDS"),
+    (r"(_per_second|_us) [\d,]+", "MEASURED"),
+    (r"\b(segment-\d{20}|\w+\.backup)( \d+)+", "FILE"),
+    (r"\bat offset \d+", "OFFSET"),
     (r"\b(pid|process)[ =]\d+", "PID"),
-    (r"\b(watching|uid|fence)[ =]*\d+", "NUMBER"),
+    (r"\b(watching|uid|fence)[ =]\d+", "NUMBER"),
     (r"\b[a-z]\w*\.([\w-]+\.)?\d+\b", "AGENT"),
     (r"/\S*/(?=swarmsh\b|state\b)", "PLACE/"),
     (r"\b[0-9a-f]{16,64}\b", "DIGEST"),
+    (r"\(\d+%\)", "(PERCENT)"),
     (r"\S*…", "…"),
-    (r"[ \t]+", " "),
 ]
 """What is different each time, and what stands for it when page and session are compared."""
 
@@ -56,8 +60,8 @@ NOTICE = re.compile(r"\S+: line \d+: +\d+ (Killed|Terminated) ")
 """What the shell says of a program that it started and that was killed; when it does so is its own business."""
 
 
-REFUSALS = ("swarmctl: ", "coordination_helper.sh: ")
-"""How the line begins that says why a command failed."""
+REFUSALS = ("swarmctl: ", "swarmshd: ", "coordination_helper.sh: ", "status ")
+"""How the line begins that says why a command failed, or that it did."""
 
 
 class Block(NamedTuple):

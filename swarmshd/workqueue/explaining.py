@@ -269,7 +269,7 @@ def _of_offer(queue: Queue) -> Iterator[Reason]:
         )
     limit, held = queue.settings.get("limit"), len(queue.items[CLAIMED])
     if limit and held >= limit:
-        text = f"{held} items of queue {queue.name} are held, and its limit is {limit}"
+        text = f"queue {queue.name} is at its limit: {held} of {limit} held"
         yield _reason("limit", text, f"limit {queue.name} {held + 1}", queue=queue.name, limit=limit, held=held)
 
 
