@@ -333,10 +333,16 @@ def status(call: Call) -> int:
 
     warn(call)
     facts = {**call.ask("status", {}), "client": f"swarmctl {__version__}"}
+    if "why" in facts:
+        call.status = 78  # it needs a person, and does nothing until then
     if call.json:
         call.emit(facts)
     elif call.quiet:
         call.out.row(facts["state"])
+    elif "why" in facts:
+        call.lines(
+            f"{name}\t{facts[name]}" for name in ("program", "state", "why", "next", "pid", "state_dir", "socket")
+        )
     elif call.out.terminal:
         from swarmctl.views import status as view
 
@@ -345,7 +351,7 @@ def status(call: Call) -> int:
         windows = facts.get("rates", {}).values()  # each kind with its rate in every window: 10s, 1m, 10m
         facts["rates"] = {kind: [rates[kind] for rates in windows] for kind in next(iter(windows), ())}
         call.out.text(fields(facts, _STATUS_FIELDS) + "\n")
-    return 0
+    return call.status
 
 
 def whoami(call: Call) -> int:

@@ -23,6 +23,7 @@ The rooms of this package, each with its one idea:
 ``settings``    the one table of settings
 ``configuration``  how a file, the environment and options become settings
 ``control``     the settings of a running daemon: what is in force, how it changes, who is told
+``refusing``    serves the socket while the daemon needs a person
 ``systemd``     the notify protocol and socket activation
 ``main``        arguments, configuration, signals, start and stop order
 

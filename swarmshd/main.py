@@ -3,11 +3,12 @@
 Start: settings, state directory, its lock, recovery, socket, tasks, and READY last. Stop on SIGTERM or SIGINT:
 no new changes, what has come is answered, the journal is sealed, the socket goes, the lock last. A failed
 write or sync of the journal ends the program with status 74; what needs a person (configuration, versions, a
-damaged journal) ends it with 78.
+damaged journal) ends it with 78 or, where a service manager holds the socket, has every request refused (`refusing`).
 """
 
 import argparse
 import errno
+import gc
 import logging
 import os
 import pwd
@@ -22,17 +23,19 @@ import trio
 
 from swarmshd import __version__, journal, systemd
 from swarmshd.carrier import Carrier
-from swarmshd.configuration import DEFAULT_FILE, ConfigError, Configuration
+from swarmshd.commands import Refusal
+from swarmshd.configuration import DEFAULT_FILE, ConfigError, Configuration, known
 from swarmshd.control import Control, set_level
 from swarmshd.engine import Engine, Started, start
 from swarmshd.keeper import Keeper
 from swarmshd.liveness import WATCHES_MAX, NotWatchable, Watches, boot_id
 from swarmshd.memory import Memory, rest
+from swarmshd.refusing import Refusing
 from swarmshd.salvage import backup
 from swarmshd.salvage.founding import NotEmpty
 from swarmshd.server import Access, Clock, Server, descriptor_budget, listen
 from swarmshd.server.clock import wall
-from swarmshd.settings import Settings
+from swarmshd.settings import Settings, defaults, describe
 
 log = logging.getLogger("swarmshd")
 
@@ -45,12 +48,21 @@ EX_CONFLICT, EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 5, 69
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Quit(Exception):
-    """The program cannot go on; its text is the one line that the user gets."""
+RESTART = "systemctl restart swarmshd"
 
-    def __init__(self, status: int, message: str) -> None:
+
+class Quit(Exception):
+    """The program cannot go on; its text is the one line that the user gets.
+
+    Where that needs a person, ``code`` and ``follow`` are for the refusals that clients get: what is wrong, and the
+    command to go on with.
+    """
+
+    def __init__(self, status: int, message: str, code: str = "config", follow: str = RESTART) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
+        self.follow = follow
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -182,8 +194,10 @@ _REMEDIES = {
 def _recover(directory: Path, settings: Settings, watches: Watches) -> Started:
     try:
         return start(directory, settings, wall(), boot_id(), watches.adopt)
-    except (journal.Corrupt, journal.VersionMismatch) as error:
-        raise Quit(EX_CONFIG, str(error)) from None
+    except journal.Corrupt as error:
+        raise Quit(EX_CONFIG, str(error), "journal_corrupt", error.mend) from None
+    except journal.VersionMismatch as error:
+        raise Quit(EX_CONFIG, str(error), "version", "swarmshd --version") from None
     except (journal.Full, journal.JournalFailed) as error:
         raise Quit(EX_IOERR, str(error)) from None
     except OSError as error:
@@ -300,15 +314,10 @@ class Daemon:
 class _Listening:
     """The listening socket: handed over by the service manager, or ours to bind and to remove."""
 
-    def __init__(self, option: str | None, settings: Settings) -> None:
-        try:
-            handed_over = systemd.listening_socket()
-        except systemd.ActivationError as error:
-            raise Quit(EX_CONFIG, str(error)) from None
+    def __init__(self, option: str | None, settings: Settings, handed_over: socket.socket | None) -> None:
         self._ours = handed_over is None
         if handed_over is not None:
-            handed_over.setblocking(False)
-            self.socket = handed_over
+            self.socket = handed_over.dup()
             self.path = str(handed_over.getsockname())
             return
         self.path = socket_path(option)
@@ -340,11 +349,62 @@ def _access(settings: Settings) -> Access:
         raise Quit(EX_CONFIG, str(error.args[0])) from None
 
 
-def _serve(arguments: argparse.Namespace) -> None:
+def _handed_over() -> socket.socket | None:
+    try:
+        found = systemd.listening_socket()
+    except systemd.ActivationError as error:
+        raise Quit(EX_CONFIG, str(error)) from None
+    if found is not None:
+        found.setblocking(False)
+    return found
+
+
+def _start(arguments: argparse.Namespace) -> None:
+    """Serve; or, where the socket is there in any case and this needs a person, say so to whoever comes."""
+    handed_over = _handed_over()
+    notifier = systemd.Notifier()
+    try:
+        _serve(arguments, handed_over, notifier)
+    except Quit as why:
+        if handed_over is None or why.status != EX_CONFIG:
+            raise
+        _refuse(arguments, handed_over, notifier, why)
+
+
+def _refuse(arguments: argparse.Namespace, listener: socket.socket, notifier: systemd.Notifier, why: Quit) -> None:
+    refusal = Refusal(why.code, str(why), next=why.follow)
+    settings, file = defaults(), None
+    with suppress(Quit):
+        configuration = _configuration(arguments)
+        _access(configuration.settings)
+        settings, file = configuration.settings, configuration.file
+    _log_to_stderr(settings.log_level)
+    gc.enable()  # a start that came further has turned it off
+
+    def config(names: tuple[str, ...]) -> dict[str, object]:
+        if file is None:
+            raise refusal
+        try:
+            return {"file": file, "settings": describe(settings, [known(name) for name in names])}
+        except ConfigError as error:
+            raise Refusal("not_found", str(error)) from None
+
+    directory = state_directory(arguments.state_dir)
+    about = {
+        "pid": os.getpid(),
+        "uid": os.getuid(),
+        "started_at": wall(),
+        "state_dir": str(directory.resolve()),
+        "socket": str(listener.getsockname()),
+    }
+    refusing = Refusing(listener, refusal, settings, config, directory, about)
+    trio.run(refusing.run, notifier)
+
+
+def _serve(arguments: argparse.Namespace, handed_over: socket.socket | None, notifier: systemd.Notifier) -> None:
     configuration = _configuration(arguments)
     settings = configuration.settings
     _log_to_stderr(settings.log_level)
-    notifier = systemd.Notifier()
     directory = state_directory(arguments.state_dir)
     access = _access(settings)
 
@@ -353,7 +413,8 @@ def _serve(arguments: argparse.Namespace) -> None:
 
     connections, watched = descriptor_budget(settings.max_connections, WATCHES_MAX)
     with _lock(directory, settings) as lock:
-        listening = _Listening(arguments.socket, settings)  # who connects early waits, and is served when all is there
+        # who connects early waits, and is served when all is there
+        listening = _Listening(arguments.socket, settings, handed_over)
         try:
             watches = Watches(_died, watched)
             rest()
@@ -430,7 +491,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.restore is not None:
             _restore(arguments)
         else:
-            _serve(arguments)
+            _start(arguments)
     except Quit as quit_:
         with suppress(OSError):  # the status says it too
             sys.stderr.write(f"swarmshd: {quit_}\n")

@@ -42,6 +42,7 @@ ROOMS = {
     "keeper": "engine journal liveness events settings",
     "carrier": "beside engine keeper salvage workqueue journal commands events protocol",
     "memory": "engine settings",
+    "refusing": "carrier commands engine protocol server settings systemd",
     "control": "configuration settings commands engine server systemd",
     "main": "*",
 }
@@ -56,15 +57,15 @@ IMPURE_CALLS = {"open", "print", "input", "breakpoint"}
 
 OWNERS = {
     # module: the rooms that may import it
-    "trio": {"server", "liveness", "systemd", "keeper", "carrier", "memory", "main"},
-    "logging": {"engine", "server", "keeper", "carrier", "memory", "control", "main", "systemd"},
+    "trio": {"server", "liveness", "systemd", "keeper", "carrier", "memory", "refusing", "main"},
+    "logging": {"engine", "server", "keeper", "carrier", "memory", "control", "refusing", "main", "systemd"},
     "cattrs": {"commands"},
     "sdnotify": {"systemd"},
     "tomllib": {"configuration"},
     "asyncio": set(),
 }
 
-CLOCK_ROOMS = {"server", "keeper", "carrier", "memory", "main", "systemd"}
+CLOCK_ROOMS = {"server", "keeper", "carrier", "memory", "refusing", "main", "systemd"}
 # they measure how long a sync took, which decides nothing by itself
 STOPWATCH_ROOMS = {"journal", "engine", "compact", "salvage"}
 STOPWATCHES = {"perf_counter", "perf_counter_ns"}

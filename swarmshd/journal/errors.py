@@ -24,6 +24,7 @@ class Corrupt(JournalError):
         self.path = path
         self.offset = offset
         self.why = why
+        self.mend = mend
 
 
 class VersionMismatch(JournalError):
