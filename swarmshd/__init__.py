@@ -25,6 +25,7 @@ The rooms of this package, each with its one idea:
 ``control``     the settings of a running daemon: what is in force, how it changes, who is told
 ``refusing``    serves the socket while the daemon needs a person
 ``systemd``     the notify protocol and socket activation
+``whereabouts`` where the state directory and the socket are
 ``main``        arguments, configuration, signals, start and stop order
 
 Who may import whom is written in ``tests/test_architecture.py`` and drawn in ``docs/architecture.md``.

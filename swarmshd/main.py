@@ -36,11 +36,9 @@ from swarmshd.salvage.founding import NotEmpty
 from swarmshd.server import Access, Clock, Server, descriptor_budget, listen
 from swarmshd.server.clock import wall
 from swarmshd.settings import Settings, defaults, describe
+from swarmshd.whereabouts import Nowhere, socket_path, state_directory
 
 log = logging.getLogger("swarmshd")
-
-PATH_MAX = 107
-"""Bytes of a Unix socket's path, as sun_path has them."""
 
 EX_CONFLICT, EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 5, 69, 74, 75, 77, 78
 
@@ -81,60 +79,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--log-level", metavar="LEVEL", help="trace, debug, info, warning or error")
     parser.add_argument("--version", action="version", version=f"swarmshd {__version__}")
     return parser.parse_args(argv)
-
-
-def state_directory(option: str | None) -> Path:
-    """Where the journal lives: the option, systemd's directory, else the user's own place."""
-    if option:
-        return Path(option)
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given)
-    if os.getuid() == 0:
-        return Path("/var/lib/swarmsh")
-    base = os.environ.get("XDG_STATE_HOME") or str(Path(_home(), ".local/state"))
-    return Path(base, "swarmsh")
-
-
-def socket_path(option: str | None) -> str:
-    """Where to listen: the option, the environment, else the first place of the client's list that fits us.
-
-    Raises:
-        Quit: the path is too long, or its directory cannot be had.
-    """
-    path = option or os.environ.get("SWARMSH_SOCKET") or _default_socket()
-    if len(os.fsencode(path)) > PATH_MAX:
-        raise Quit(EX_CONFIG, f"socket path {path}: {len(os.fsencode(path))} bytes; the kernel takes {PATH_MAX}")
-    directory = os.path.dirname(os.path.abspath(path))
-    try:
-        os.makedirs(
-            directory, mode=0o755 if os.getuid() == 0 and directory.startswith("/run/") else 0o700, exist_ok=True
-        )
-    except OSError as error:
-        raise Quit(EX_CONFIG, f"socket directory {directory}: {error.strerror}; give another with --socket") from None
-    return path
-
-
-def _default_socket() -> str:
-    uid = os.getuid()
-    runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    if runtime:
-        return f"{runtime}/swarmsh.sock"
-    if uid == 0:
-        return "/run/swarmsh/swarmsh.sock"
-    for base in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{uid}"):
-        if base and os.path.isdir(base) and os.access(base, os.W_OK):
-            return f"{base}/swarmsh/swarmsh.sock"
-    private = f"/tmp/swarmsh-{uid}"  # noqa: S108 - made by us alone, 0700, and checked before it is used
-    os.makedirs(private, mode=0o700, exist_ok=True)
-    found = os.lstat(private)
-    if found.st_uid != uid or found.st_mode & 0o177077 != 0o040000:
-        raise Quit(EX_CONFIG, f"{private} is not a directory of ours with mode 0700; remove it, or give --socket")
-    return f"{private}/swarmsh.sock"
-
-
-def _home() -> str:
-    return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
 
 
 def _configuration(arguments: argparse.Namespace) -> Configuration:
@@ -320,7 +264,10 @@ class _Listening:
             self.socket = handed_over.dup()
             self.path = str(handed_over.getsockname())
             return
-        self.path = socket_path(option)
+        try:
+            self.path = socket_path(option)
+        except Nowhere as error:
+            raise Quit(EX_CONFIG, str(error)) from None
         try:
             self.socket = listen(self.path, settings.socket_mode)
             self._file = _file_at(self.path)

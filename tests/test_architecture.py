@@ -44,6 +44,7 @@ ROOMS = {
     "memory": "engine settings",
     "refusing": "carrier commands engine protocol server settings systemd",
     "control": "configuration settings commands engine server systemd",
+    "whereabouts": "",
     "main": "*",
 }
 FOR_CLIENT = {"protocol", "cbor", "settings"}

@@ -128,7 +128,7 @@ NUMBERS = [
     ("man/swarmshd.toml.5", "{} are kept for admins", "server.places.KEPT_FOR_ADMINS", 1),
     ("man/swarmshd.toml.5", "bytes and {} bytes for each", "workqueue.records.ITEM_OVERHEAD", 1),
     ("man/swarmshd.8", "sealed segments exceed {} MiB", "journal.holdings.FOLD_BYTES", MIB),
-    ("man/swarmshd.8", "path of a socket has at most {} bytes", "main.PATH_MAX", 1),
+    ("man/swarmshd.8", "path of a socket has at most {} bytes", "whereabouts.PATH_MAX", 1),
     ("man/swarmshd.toml.5", "have at most {} mib together", "engine.cache.BYTES_MAX", MIB),
     ("man/swarmshd.toml.5", "those of {} kib and more", "engine.cache.COMPRESSED_FROM", KIB),
     ("docs/architecture.md", "`cache_max_size` {} mib |", "engine.cache.BYTES_MAX", MIB),
