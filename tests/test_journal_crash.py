@@ -1,21 +1,31 @@
 """The journal on a disk that crashes at any operation and loses any part of what was not synced.
 
 `CrashingDisk` runs on real files. It keeps what is durable by the rules: the bytes of a file after a sync of the file,
-a name after a sync of the directory. After the crash the directory is made to hold that, a prefix of the later changes
-of names, and for each file any sectors of the later writes.
+a name after a sync of its directory. After the crash the directory is made to hold that; of each directory a prefix of
+the later changes of names, whatever became of the others; and of each file what may be there of the later writes: any
+sectors of them, or all of them up to some byte. It can be small, too, and then be full.
 """
 
 import errno
 import os
 import random
+import shutil
+import stat
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from swarmshd.journal import Journal, JournalFailed, SnapshotWriter, recover, room, writer
-from swarmshd.journal.disk import Disk
+from swarmshd.journal import Full, Journal, JournalFailed, Past, SnapshotWriter, Terms, archive, recover, room, writer
+from swarmshd.journal.disk import Disk, Space
 from swarmshd.journal.files import listing
 
 SECTOR = 512
+ENDLESS = 1 << 40
+TERMS = Terms(0, 1 << 50, 4000)
+"""Of the archive: everything is compressed at once, and there is room for little."""
 
 
 class Crash(BaseException):
@@ -25,22 +35,28 @@ class Crash(BaseException):
 class CrashingDisk(Disk):
     """Crashes at operation number `crash_at`; `lose` then makes the directory what may be left of it."""
 
-    def __init__(self, directory, crash_at=-1):
+    def __init__(self, directory, crash_at=-1, capacity=ENDLESS):
         self.directory = directory
         self.crash_at = crash_at
+        self.capacity = capacity
         self.operations = 0
-        self.durable = {}  # inode -> bytes
-        self.pending = {}  # inode -> [(offset, data) or new size]
-        self.names = {}  # durable names -> inode
-        self.renames = []  # later changes: (name, inode or None)
+        self.durable = {}  # inode -> bytes; of a directory: name -> inode
+        self.pending = {}  # inode -> [(offset, data) or new size]; of a directory: [(name, inode or None)]
         self.held = []  # descriptors of files without a name, so that no new file gets their inode
         self.opened = set()  # a crash closes what its process had open
         self.syncs = 0
         self.fail_sync = -1  # this one fails, as Linux has it: what was to be written is lost, and can still be read
-        for path in directory.iterdir() if directory.is_dir() else ():
-            inode = path.stat().st_ino
-            self.durable[inode] = path.read_bytes()
-            self.names[path.name] = inode
+        self.root = directory.stat().st_ino
+        self._look(directory)
+
+    def _look(self, directory):
+        names = self.durable[directory.stat().st_ino] = {}
+        for path in directory.iterdir():
+            inode = names[path.name] = path.stat().st_ino
+            if path.is_dir():
+                self._look(path)
+            else:
+                self.durable[inode] = path.read_bytes()
 
     def step(self):
         if self.operations == self.crash_at:
@@ -50,6 +66,16 @@ class CrashingDisk(Disk):
     def note(self, fd, change):
         self.pending.setdefault(os.fstat(fd).st_ino, []).append(change)
 
+    def name(self, path, inode):
+        self.pending.setdefault(path.parent.stat().st_ino, []).append((path.name, inode))
+
+    def mkdir(self, path):
+        self.step()
+        super().mkdir(path)
+        inode = path.stat().st_ino
+        self.durable[inode] = {}
+        self.name(path, inode)
+
     def create(self, path):
         self.step()
         fd = super().create(path)
@@ -57,7 +83,7 @@ class CrashingDisk(Disk):
         inode = os.fstat(fd).st_ino
         self.durable.setdefault(inode, b"")
         self.note(fd, 0)
-        self.renames.append((path.name, inode))
+        self.name(path, inode)
         return fd
 
     def open(self, path):
@@ -69,8 +95,17 @@ class CrashingDisk(Disk):
         self.opened.discard(fd)
         os.close(fd)
 
+    def space(self, directory=None):
+        if self.capacity == ENDLESS:
+            return Space(ENDLESS, ENDLESS)
+        used = sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
+        return Space(self.capacity, max(0, self.capacity - used))
+
     def pwrite(self, fd, data, offset):
         self.step()
+        grows = offset + len(data) - os.fstat(fd).st_size
+        if grows > 0 and self.space().free < grows:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.note(fd, (offset, bytes(data)))
         return os.pwrite(fd, data, offset)
 
@@ -81,13 +116,12 @@ class CrashingDisk(Disk):
 
     def fsync(self, fd):
         self.step()
-        if os.fstat(fd).st_ino == self.directory.stat().st_ino:
-            for name, inode in self.renames:
-                self.names[name] = inode
-            self.renames.clear()
-            return
-        inode = os.fstat(fd).st_ino
+        facts = os.fstat(fd)
+        inode = facts.st_ino
         changes = self.pending.pop(inode, [])
+        if stat.S_ISDIR(facts.st_mode):
+            self.durable[inode] = dict([*self.durable[inode].items(), *changes])
+            return
         self.syncs += 1
         if self.syncs - 1 == self.fail_sync:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -102,30 +136,41 @@ class CrashingDisk(Disk):
     def rename(self, old, new):
         self.step()
         self.hold(new)
-        self.renames += [(new.name, old.stat().st_ino), (old.name, None)]
+        self.name(new, old.stat().st_ino)
+        self.name(old, None)
         os.rename(old, new)
 
     def unlink(self, path):
         self.step()
         self.hold(path)
-        self.renames.append((path.name, None))
         os.unlink(path)
+        self.name(path, None)
 
     def lose(self, seed, share):
-        """Make the directory what a crash may leave; ``share`` of the sectors that were not synced are on the disk."""
+        """Make the directory what a crash may leave.
+
+        ``share`` of the sectors that were not synced are on the disk; with None it is all up to some byte.
+        """
         choose = random.Random(seed)
-        contents = {}
-        for inode, durable in self.durable.items():
-            changes = self.pending.get(inode, [])
-            contents[inode] = replay(durable, list(torn(choose, changes, share)))
-        names = dict(self.names)
-        names.update(self.renames[: choose.randint(0, len(self.renames))])
+        contents = {inode: self._left(choose, share, inode) for inode in self.durable}
         for path in self.directory.iterdir():
-            path.unlink()
-        for name, inode in names.items():
-            if inode is not None:
-                (self.directory / name).write_bytes(contents[inode])
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._make(self.directory, self.root, contents)
         self.close_held()
+
+    def _left(self, choose, share, inode):
+        durable, changes = self.durable[inode], self.pending.get(inode, [])
+        if isinstance(durable, dict):
+            return dict([*durable.items(), *changes[: choose.randint(0, len(changes))]])
+        return replay(durable, list(cut(choose, changes) if share is None else torn(choose, changes, share)))
+
+    def _make(self, place, inode, contents):
+        for name, each in contents[inode].items():
+            if each is not None and isinstance(contents[each], dict):
+                (place / name).mkdir(0o700)
+                self._make(place / name, each, contents)
+            elif each is not None:
+                (place / name).write_bytes(contents[each])
 
     def close_held(self):
         for fd in [*self.held, *self.opened]:
@@ -162,53 +207,113 @@ def torn(choose, changes, share):
             offset, data = offset + size, data[size:]
 
 
-@pytest.fixture(autouse=True)
-def _small_segments(monkeypatch):
-    for module in (writer, room):
-        for name, size in (("FIRST_ROOM", 2048), ("STEP", 1024), ("LOW", 512)):
-            monkeypatch.setattr(module, name, size)
+def cut(choose, changes):
+    """All of the changes up to some byte."""
+    left = choose.randint(0, sum(1 if isinstance(change, int) else len(change[1]) for change in changes))
+    for change in changes:
+        if left <= 0:
+            return
+        if isinstance(change, int):
+            yield change
+            left -= 1
+        else:
+            offset, data = change
+            yield offset, data[:left]
+            left -= len(data)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_segments():
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (writer, room):
+            for name, size in (("FIRST_ROOM", 2048), ("STEP", 1024), ("LOW", 512), ("SMALL_ROOM", 1024)):
+                patch.setattr(module, name, size)
+        yield
+
+
+def steps(seed):
+    """A bit of everything."""
+    choose = random.Random(seed)
+    for number in range(24):
+        yield "append"
+        if choose.random() < 0.7:
+            yield "sync"
+        if number % 5 == 3:
+            yield "prepare"
+        if number % 5 == 4:
+            yield "idle"
+        if number == 12:
+            yield "give"
+        if number in {8, 14, 19}:
+            yield "fold"
+        if number == 21:
+            yield "tend"
 
 
 class Life:
     """What was appended over all starts, and how much of it was acknowledged."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, reserve=0):
         self.directory = directory
+        self.reserve = reserve
         self.appended = {}  # position -> body
         self.acknowledged = 0
 
     def run(self, disk, seed):
         """Start, do a bit of everything, stop."""
+        self.live(disk, steps(seed), seed)
+
+    def live(self, disk, wanted, seed):
+        """Start, do what is wanted, stop."""
         choose = random.Random(seed)
         recovery = self.start(disk, seed)
         self.acknowledged = recovery.position  # a client may have been told what the recovery found
-        journal = Journal(self.directory, 1500, disk=disk)
+        journal = Journal(self.directory, 1500, disk=disk, reserve_bytes=self.reserve)
         journal.begin(recovery.position + 1000 * (not recovery.clean), recovery.epoch + 1)
-        for number in range(24):
-            body = choose.randbytes(choose.randint(1, 400))
-            self.appended[journal.end] = body
-            journal.append(body, 1)
-            if choose.random() < 0.7:
-                journal.sync()
-                journal.mark_durable()
-                self.acknowledged = journal.durable
-            if number % 5 == 3:
-                journal.prepare()
-            if number % 5 == 4:
-                journal.idle()
-                self.acknowledged = journal.durable
-            if number in {8, 19}:
-                self.fold(journal, disk)
+        for step in wanted:
+            try:
+                self.do(journal, disk, step, choose)
+            except Full:
+                assert disk.capacity < ENDLESS
+            self.acknowledged = journal.durable
         journal.close()
         self.acknowledged = journal.end
+
+    def do(self, journal, disk, step, choose):
+        if step == "append":
+            body = choose.randbytes(choose.randint(1, 400))
+            at = journal.end
+            journal.append(body, 1)
+            self.appended[at] = body
+        elif step == "sync":
+            journal.sync()
+            journal.mark_durable()
+        elif step == "give":
+            journal.give(512)
+        elif step == "fold":
+            self.fold(journal, disk)
+        elif step == "tend":
+            journal.tend_archive(TERMS, 1 << 50)
+        elif step == "turn":
+            journal.sync()
+            journal.mark_durable()
+            journal.turn()
+        else:
+            getattr(journal, step)()
 
     def fold(self, journal, disk):
         starts = [start for start, _ in listing(self.directory).segments]
         if len(starts) > 1 and starts[-1] in self.appended:
             snapshot = SnapshotWriter(self.directory, starts[-1], 1, disk=disk)
-            snapshot.add(repr(sorted(p for p in self.appended if p < starts[-1])).encode(), 1)
-            snapshot.finish()
-            journal.prune(starts[-1])
+            try:
+                snapshot.add(repr(sorted(p for p in self.appended if p < starts[-1])).encode(), 1)
+                snapshot.finish()
+            except OSError as error:
+                snapshot.abort()
+                if error.errno != errno.ENOSPC:
+                    raise
+                return
+            journal.prune(starts[-1], keep=True)
 
     def start(self, disk, seed):
         """Recover, and check that everything acknowledged is there, and nothing that was never appended."""
@@ -223,10 +328,21 @@ class Life:
             assert chunks == [repr(sorted(p for p in self.appended if p < covered)).encode()]
         for position in [p for p in self.appended if p >= covered and p not in found]:
             del self.appended[position]
+        self.look_back()
         return recovery
 
+    def look_back(self):
+        """What is in the archive is whole; what is left of the past has no gap."""
+        for kept in archive.segments(self.directory):
+            assert archive.header(Disk(), kept).start == kept.start
+            archive.read(Disk(), kept)
+        if self.appended:
+            past = Past(self.directory, max(self.appended) + 1)
+            left = {batch.position: batch.body for batch in past.batches(past.oldest)}
+            assert left == {position: body for position, body in self.appended.items() if position >= past.oldest}
 
-@pytest.mark.parametrize("share", [0.5, pytest.param(0.0, marks=pytest.mark.slow)])
+
+@pytest.mark.parametrize("share", [0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.0, None))])
 def test_what_a_killed_daemon_left_unsynced_is_durable_before_it_is_built_upon(tmp_path, share):
     """First only the process dies, so its writes are still there to be read; then the power fails."""
     total = crash_points(tmp_path)
@@ -252,7 +368,8 @@ def crash_points(tmp_path):
     disk = CrashingDisk(directory)
     Life(directory).run(disk, 1)
     disk.close_held()
-    assert {path.name.split("-")[0] for path in directory.iterdir()} == {"segment", "snapshot"}
+    assert {path.name.split("-")[0] for path in directory.iterdir()} == {"segment", "snapshot", "archive"}
+    assert list(directory.glob("archive/segment-*.gz"))
     return disk.operations
 
 
@@ -260,7 +377,9 @@ def test_the_work_is_more_than_a_few_operations(tmp_path):
     assert crash_points(tmp_path) >= 100
 
 
-@pytest.mark.parametrize("share", [0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.0, 0.95, 1.0))])
+@pytest.mark.parametrize(
+    "share", [0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.0, 0.95, 1.0, None))]
+)
 def test_a_crash_at_any_operation_loses_nothing_that_was_acknowledged(tmp_path, share):
     """A life of three starts: the second crashes in recovery or early, the third sees what is left."""
     total = crash_points(tmp_path)
@@ -276,8 +395,7 @@ def test_a_crash_at_any_operation_loses_nothing_that_was_acknowledged(tmp_path, 
             except Crash:
                 disk.lose(crash_at * 10 + seed, share)
         life.start(CrashingDisk(directory), 4)
-        for path in directory.iterdir():
-            path.unlink()
+        shutil.rmtree(directory)
 
 
 def test_what_a_failed_sync_lost_is_written_anew_by_the_next_start(tmp_path):
@@ -307,3 +425,31 @@ def test_what_a_failed_sync_lost_is_written_anew_by_the_next_start(tmp_path):
         disk.lose(number, 0.0)
         life.start(CrashingDisk(directory), 3)
     assert failed > 30
+
+
+lives = st.tuples(
+    st.lists(st.sampled_from("append sync prepare idle turn fold tend give append sync".split()), max_size=40),
+    st.integers(0, 150),
+    st.sampled_from([None, 0.0, 0.5, 0.9, 1.0]),
+    st.integers(0, 1 << 32),
+)
+
+
+@given(st.lists(lives, min_size=1, max_size=4), st.sampled_from([0, 2048]), st.sampled_from([ENDLESS, 14_000, 9_000]))
+def test_law_acknowledged_is_durable_whatever_is_done_wherever_it_crashes(past, reserve, capacity):
+    """Also with a reserve, and on a small disk that is full now and then."""
+    with tempfile.TemporaryDirectory() as place:
+        directory = Path(place)
+        life = Life(directory, reserve)
+        for wanted, crash_at, share, seed in past:
+            disk = CrashingDisk(directory, crash_at, capacity)
+            try:
+                life.live(disk, wanted, seed)
+            except Full:  # not even a start
+                assert capacity < ENDLESS
+                disk.close_held()
+            except Crash:
+                disk.lose(seed, share)
+            else:
+                disk.close_held()
+        life.start(CrashingDisk(directory), 0)
