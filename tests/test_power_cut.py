@@ -19,6 +19,7 @@ from swarmshd.engine import Engine
 from swarmshd.journal import JournalError, Terms, recover, room, writer
 from swarmshd.journal.disk import Disk
 from swarmshd.workqueue.rows import digest_of
+from tests.busy import BusyDaemon
 from tests.conftest import PATIENCE, Daemon
 from tests.filesystem import Ext4, ext4
 from tests.ledger import Known, Ledger, Lost
@@ -195,31 +196,6 @@ def test_without_syncs_the_same_power_cuts_lose_what_was_acknowledged(
             except (Lost, JournalError):
                 lost += 1
     assert lost > CONTROLS // 2
-
-
-BUSY = """
-import sys
-from swarmshd import keeper, main
-from swarmshd.engine import recovery
-from swarmshd.journal import room, writer
-for module in (writer, room):
-    module.FIRST_ROOM, module.STEP, module.LOW = 64 << 10, 32 << 10, 16 << 10
-Journal = recovery.Journal
-recovery.Journal = lambda directory, rotation_bytes, **more: Journal(directory, 8 << 10, **more)
-keeper.LOOK = keeper.FOLD_PATIENCE = 0.05
-keeper.fold_threshold = lambda sizes: 24 << 10
-sys.exit(main.main())
-"""
-"""The daemon as it is, but that it turns, folds and archives all the time."""
-
-
-class BusyDaemon(Daemon):
-    """See `BUSY`."""
-
-    def command(self, *options: str) -> list[str]:
-        interpreter, *words = super().command(*options)
-        assert words[:2] == ["-m", "swarmshd.main"]
-        return [interpreter, "-c", BUSY, *words[2:]]
 
 
 @pytest.fixture

@@ -1,0 +1,208 @@
+"""What happens to a daemon whose disk fails, is full, turns read-only or is taken away, and whose clock is set."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from swarmctl.connection import Refused
+from tests import wire as raw
+from tests.busy import BUSY, BusyDaemon
+from tests.conftest import PATIENCE, ROOT, Daemon
+from tests.filesystem import Ext4, ext4
+
+pytestmark = pytest.mark.real
+
+DAY = 86_400_000
+
+
+@pytest.fixture
+def disk(directory: Path) -> Iterator[Ext4]:
+    with ext4(directory, 4) as made:
+        yield made
+
+
+@pytest.fixture
+def daemon(directory: Path) -> Iterator[BusyDaemon]:
+    """A daemon that is not started."""
+    made = BusyDaemon(directory)
+    yield made
+    if made.process is not None:
+        made.kill()
+    assert "Traceback" not in made.log.read_text()
+
+
+def wait_for(what: Callable[[], object], why: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, why
+        time.sleep(0.005)
+
+
+def submit(daemon: Daemon, name: str) -> int:
+    number: int = daemon.call("submit", type="t", description=name)["id"]
+    return number
+
+
+def names(daemon: Daemon) -> list[str]:
+    return sorted(item["description"] for item in daemon.call("list", all=True, limit=1000)["items"])
+
+
+def last_line(daemon: Daemon) -> str:
+    return daemon.log.read_text().splitlines()[-1]
+
+
+def test_a_real_file_system_of_4_mib_that_somebody_fills_and_frees(disk: Ext4, daemon: BusyDaemon) -> None:
+    daemon.state, daemon.lines = disk.place / "state", ""
+    daemon.settings = ("JOURNAL_RESERVE_MB=1",)
+    daemon.start()
+    number = submit(daemon, "first")
+    foreign = disk.place / "foreign"
+    with foreign.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    taken = 0
+    with daemon.wire() as wire:
+        while True:
+            try:
+                wire.call("submit", type="t", description="x" * 4000)
+                taken += 1
+            except raw.Refused as refused:
+                assert refused.code == "disk_full"
+                break
+    assert daemon.ctl("submit", "t", "more").returncode == 75
+    token = daemon.call("claim", agent="a", id=number)["items"][0]["token"]
+    daemon.call("heartbeat", agent="a", ids=[number])
+    assert daemon.call("complete", id=number, token=token)["state"] == "done"
+    foreign.unlink()
+
+    def healed() -> bool:
+        try:
+            return bool(submit(daemon, "after"))
+        except Refused as refused:
+            assert refused.code == "disk_full"
+            return False
+
+    wait_for(healed, "it never healed")
+    daemon.restart()
+    assert daemon.call("count", all=True)["count"] == taken + 2
+    assert daemon.call("show", id=number)["state"] == "done"
+    assert daemon.stop() == 0
+
+
+def test_a_disk_that_turns_read_only(disk: Ext4, daemon: BusyDaemon) -> None:
+    """As the kernel does it when it finds an error: under the feet of whoever writes."""
+    daemon.state = disk.place / "state"
+    daemon.settings = ("JOURNAL_RESERVE_MB=1",)
+    daemon.start()
+    submit(daemon, "acknowledged")
+    disk.give_up()
+    with pytest.raises((EOFError, OSError)), daemon.wire() as wire:
+        wire.call("submit", type="t", description="lost")
+    assert daemon.wait() == 74
+    assert re.fullmatch(
+        r"swarmshd: the journal could not be written: .*; mend the disk, then start again", last_line(daemon)
+    )
+    done = subprocess.run(
+        daemon.command(), cwd=ROOT, env=daemon.environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (78, "")
+    assert re.fullmatch(
+        r"swarmshd: state directory \S+: \S+: Read-only file system; make it writable, or give another with --state-dir\n",
+        done.stderr,
+    )
+    disk.restore()
+    daemon.start()
+    assert names(daemon) == ["acknowledged"]
+
+
+@pytest.mark.parametrize("taken", ["removed", "moved"])
+def test_a_directory_that_is_taken_away(daemon: BusyDaemon, taken: str) -> None:
+    daemon.start()
+    submit(daemon, "acknowledged")
+    elsewhere = daemon.directory / "elsewhere"
+    if taken == "moved":
+        daemon.state.rename(elsewhere)
+    else:
+        shutil.rmtree(daemon.state)
+        with pytest.raises((EOFError, OSError)), daemon.wire() as wire:
+            wire.call("submit", type="t", description="lost")
+    assert daemon.wait() == 74
+    assert last_line(daemon).startswith("swarmshd: the journal could not be written: ")
+    assert not daemon.state.exists(), "it does not begin anew by itself"
+    if taken == "moved":
+        elsewhere.rename(daemon.state)
+        daemon.start()
+        assert names(daemon) == ["acknowledged"]
+
+
+def test_a_fold_that_is_stopped_is_given_up_and_the_next_one_works(daemon: BusyDaemon) -> None:
+    daemon.lines = f"{BUSY}\nkeeper.FOLD_LIMIT = 0.4\n"
+    daemon.start()
+    submit(daemon, "first")
+    stopped = ""
+    deadline = time.monotonic() + PATIENCE
+    with daemon.wire() as wire:
+        while "had not ended" not in daemon.log.read_text():  # meanwhile all are served
+            assert time.monotonic() < deadline, "it was never given up"
+            wire.call("submit", type="t", description="x" * 2000)
+            for pid in children(daemon.pid):
+                if pid != stopped:
+                    os.kill(int(pid), signal.SIGSTOP)
+                    stopped = pid
+    assert re.search(r"fold: it had not ended after \d+ s", daemon.log.read_text())
+    wait_for(lambda: "folded up to" in daemon.log.read_text(), "the next one did not work")
+    assert not os.path.exists(f"/proc/{stopped}"), "it was killed"
+    daemon.restart()
+    assert "first" in names(daemon)
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+
+
+CLOCK = """
+from swarmshd import main
+from swarmshd.server import clock
+wall = clock.wall
+def moved():
+    with open({path!r}) as file:
+        return wall() + int(file.read() or 0)
+clock.Clock.__init__.__defaults__ = (moved, clock.monotonic)
+main.wall = moved
+"""
+"""The wall clock is as far off as a file says."""
+
+
+def test_a_wall_clock_that_is_set_ahead_by_a_day_and_back(daemon: BusyDaemon) -> None:
+    """A lease neither ends nor lasts for that; what is due by the wall is due; and nothing goes back."""
+    path = daemon.directory / "offset"
+    path.write_text("0", encoding="ascii")
+    daemon.lines = CLOCK.format(path=str(path))
+    daemon.start()
+    held, later = submit(daemon, "held"), daemon.call("submit", type="t", description="later", delay=DAY // 2)["id"]
+    token = daemon.call("claim", agent="a", id=held, lease=60_000)["items"][0]["token"]
+    began = daemon.call("status")["now"]
+
+    path.write_text(str(DAY), encoding="ascii")
+    wait_for(lambda: daemon.call("status")["now"] > began + DAY - 5000, "time has not followed")
+    assert re.search(r"the clock leapt ahead by 864\d{5} ms", daemon.log.read_text())
+    assert daemon.call("show", id=held)["state"] == "claimed"
+    wait_for(lambda: daemon.call("show", id=later)["state"] == "ready", "it was due")
+
+    path.write_text("0", encoding="ascii")
+    before = daemon.call("status")["now"]
+    wait_for(lambda: daemon.call("status")["now"] > before + 1200, "time stands still")
+    assert daemon.call("status")["now"] < before + DAY
+    daemon.restart()
+    assert daemon.call("status")["now"] > before
+    assert daemon.call("complete", id=held, token=token)["state"] == "done"
