@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarmshd.journal import Corrupt, Past, SnapshotWriter, Terms, archive
+from swarmshd.journal import Corrupt, Past, SnapshotWriter, Terms, VersionMismatch, archive
 from swarmshd.journal.files import listing, segment_path
 from tests.test_journal import FastDisk, begin, put
 
@@ -176,6 +176,70 @@ def test_damage_is_told_with_its_place(tmp_path, disk, journal, compressed):
             told(Past(tmp_path, ALL), 0)
         assert damage.value.path == path
     assert told(Past(tmp_path, ALL), 60) == expected(60), "what is not asked for is not read"
+
+
+@pytest.fixture
+def archived(tmp_path, disk, journal):
+    """Three archived segments, of which two are compressed, and a snapshot; in all there are two."""
+    starts = [start for start, _ in listing(tmp_path).segments]
+    for position in starts[1], starts[3]:
+        fold(tmp_path, disk, position, journal)
+    for kept in archive.segments(tmp_path)[:2]:
+        archive.compress(disk, kept)
+    return tmp_path
+
+
+def everything(directory):
+    """All that is left of the past: from where on, its batches, and the rows of each snapshot."""
+    past = Past(directory, ALL)
+    batches = told(past, past.oldest)
+    return past.oldest, batches, [list(past.chunks(position)) for position in past.snapshots()]
+
+
+def check_refusal(refusal, path, directory):
+    assert refusal.path == path
+    assert f"{path} at offset {refusal.offset}: " in str(refusal)
+    assert f"`swarmctl journal repair --state-dir {directory} --to {directory}.sound`" in str(refusal)
+
+
+@pytest.mark.slow
+def test_law_never_emptier_any_flipped_byte_of_the_past_is_told_with_its_place(archived):
+    """Of any file, the archive's too: what is read is all of it, as it was, or the place of the damage is told."""
+    sound = everything(archived)
+    assert len(sound[1]) == ALL // 2
+    refused = 0
+    for path in sorted(path for path in archived.rglob("*-*") if path.is_file()):
+        data = path.read_bytes()
+        changed = bytearray(data)
+        for at in range(len(data.rstrip(b"\0"))):
+            changed[at] ^= 0x10
+            path.write_bytes(changed)
+            try:
+                assert everything(archived) == sound, (path, at)
+            except Corrupt as refusal:
+                refused += 1
+                check_refusal(refusal, path, archived)
+            except VersionMismatch as refusal:
+                assert refusal.path == path
+            changed[at] ^= 0x10
+        path.write_bytes(data)
+    assert refused > 4000
+    assert everything(archived) == sound
+
+
+@pytest.mark.slow
+def test_law_never_emptier_any_cut_of_an_archived_file_is_told_with_its_place(archived):
+    sound = everything(archived)
+    for path in sorted((archived / "archive").iterdir()):
+        data = path.read_bytes()
+        for size in range(len(data)):
+            path.write_bytes(data[:size])
+            try:
+                assert everything(archived) == sound, (path, size)
+            except Corrupt as refusal:
+                check_refusal(refusal, path, archived)
+        path.write_bytes(data)
+    assert everything(archived) == sound
 
 
 def test_nothing_there_is_said(tmp_path):

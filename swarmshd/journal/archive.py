@@ -18,9 +18,8 @@ from typing import NamedTuple
 from swarmshd import records
 from swarmshd.journal import files
 from swarmshd.journal.disk import Disk
-from swarmshd.journal.errors import Corrupt, VersionMismatch
+from swarmshd.journal.errors import ARCHIVE, Corrupt, VersionMismatch
 
-NAME = "archive"
 COMPRESSED = ".gz"
 LEVEL = 6
 CHUNK = 1 << 18
@@ -68,7 +67,7 @@ def snapshots(directory: Path) -> list[Kept]:
 def _kept(directory: Path, role: str) -> list[Kept]:
     found: dict[int, Kept] = {}
     with suppress(FileNotFoundError):
-        for path in sorted((directory / NAME).iterdir()):
+        for path in sorted((directory / ARCHIVE).iterdir()):
             match = files.NAME.fullmatch(path.name.removesuffix(COMPRESSED))
             if match and match[1] == role:
                 with suppress(FileNotFoundError):
@@ -108,7 +107,7 @@ def header(disk: Disk, kept: Kept) -> records.SegmentHeader:
 
 def put(disk: Disk, directory: Path, covered: list[Path], former: Path | None) -> None:
     """Take these segments in, and the snapshot that was the newest before, instead of the one that is kept so far."""
-    place = directory / NAME
+    place = directory / ARCHIVE
     files.make_directory(disk, place)
     for path in covered:
         disk.rename(path, place / path.name)
@@ -135,7 +134,7 @@ def tend(disk: Disk, directory: Path, terms: Terms, now: int, *, dry: bool = Fal
         OSError: a file cannot be read or written; what was begun is not there.
     """
     if not dry:
-        _clear(disk, directory / NAME)
+        _clear(disk, directory / ARCHIVE)
     kept = segments(directory)
     done = Tended([], [])
     total = sum(each.bytes for each in kept + snapshots(directory))

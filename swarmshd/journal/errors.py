@@ -6,6 +6,9 @@ from pathlib import Path
 
 from swarmshd import records
 
+ARCHIVE = "archive"
+"""The directory in that of the journal that has what recovery does not need."""
+
 NO_ROOM = (ENOSPC, EDQUOT)
 """What the system says when the disk, or what a user may take of it, is full."""
 
@@ -18,7 +21,7 @@ class Corrupt(JournalError):
     """Bytes that were durable are damaged or missing. Nothing was changed; a person must decide."""
 
     def __init__(self, path: Path, offset: int, why: str) -> None:
-        place = path.parent
+        place = path.parent.parent if path.parent.name == ARCHIVE else path.parent
         mend = f"swarmctl journal repair --state-dir {place} --to {place}.sound"
         super().__init__(f"journal damaged: {path} at offset {offset}: {why}; run `{mend}`")
         self.path = path

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple, cast
 from swarmshd import records
 from swarmshd.journal import archive, files
 from swarmshd.journal.disk import DISK, named
-from swarmshd.journal.errors import Corrupt, VersionMismatch
+from swarmshd.journal.errors import ARCHIVE, Corrupt, VersionMismatch
 from swarmshd.journal.recovery import Batch
 from swarmshd.journal.snapshot import read_snapshot
 
@@ -53,7 +53,7 @@ class Past:
             self._segments.insert(0, _Segment(header, end))
             end = header.previous
         if not self._segments:
-            raise Corrupt(directory, 0, "there is no segment")
+            raise Corrupt(files.segment_path(directory, 0), 0, "there is no segment at all")
         self.oldest = self._segments[0].header.previous
 
     def _about(self, start: int) -> tuple[records.SegmentHeader, int | None]:
@@ -102,7 +102,7 @@ class Past:
         try:
             yield from read_snapshot(path)
         except FileNotFoundError:
-            yield from read_snapshot(path.parent / archive.NAME / path.name)
+            yield from read_snapshot(path.parent / ARCHIVE / path.name)
 
     def batches(self, since: int) -> Iterator[Batch]:
         """The batches that hold events after ``since``, in order.
