@@ -435,12 +435,20 @@ def test_it_is_installed_beside_swarmctl() -> None:
     assert Path(sys.executable).with_name(HELPER.name).read_text() == HELPER.read_text()
 
 
-def test_a_claim_that_cannot_be_printed_is_given_back(old: Old) -> None:
-    with open("/dev/full", "w") as full:
-        process = subprocess.run(["/bin/sh", HELPER, "claim", "a", "b"], stdout=full, env=old.environment, check=False)
+@pytest.mark.parametrize("full", [True, False], ids=["full", "closed"])
+def test_a_claim_that_cannot_be_printed_is_given_back(old: Old, full: bool) -> None:
+    read, write = (None, os.open("/dev/full", os.O_WRONLY)) if full else os.pipe()
+    if read is not None:
+        os.close(read)
+    process = subprocess.run(["/bin/sh", HELPER, "claim", "a", "b"], stdout=write, env=old.environment, check=False)
+    os.close(write)
     assert process.returncode == 1
     shown = show(old, 1)
     assert (shown["state"], shown["releases"], shown["reason"]) == ("ready", 1, "the claim could not be printed")
+
+
+def test_who_reads_the_beginning_only_gets_no_error(old: Old) -> None:
+    assert old.bash("coordination_helper.sh dashboard 2>&1 | head -1") == "👥 AGENT TEAMS & STATUS:\n"
 
 
 def test_another_result_than_success_is_told_as_it_is(old: Old) -> None:

@@ -27,6 +27,7 @@ claim() {
     if [ -n "$async" ]; then refuse "claim: --async is for progress; what is claimed must be on the disk"; fi
     id=$(ctl claim --lease "$LEASE" -- "$1" "$2" "${3:-medium}" "${4:-$TEAM}") || exit
     if [ -n "$quiet" ]; then line=work_$id; else line="✅ SUCCESS: Claimed work item work_$id for team ${4:-$TEAM}"; fi
+    trap '' PIPE
     if ! printf '%s\n' "$line" 2>/dev/null; then # nobody knows that it is theirs
         ctl release --note "the claim could not be printed" -- "$id" >/dev/null
         exit 1
@@ -36,9 +37,9 @@ claim() {
 progress() {
     item=${1:-${CURRENT_WORK_ITEM:-}}
     if [ -z "$item" ] || [ $# -lt 2 ] || [ $# -gt 3 ]; then refuse "progress: it takes ID PERCENT [STATUS]"; fi
-    if [ -n "$async" ]; then done=Queued; else done=Updated; fi
+    if [ -n "$async" ]; then how=Queued; else how=Updated; fi
     ctl progress ${async:+"$async"} -- "$item" "$2" "${3:-in_progress}" || exit
-    say "📈 PROGRESS: $done $item to ${2%\%}% (${3:-in_progress})"
+    say "📈 PROGRESS: $how $item to ${2%\%}% (${3:-in_progress})"
 }
 
 finish() {
@@ -130,7 +131,6 @@ while [ "$words" -gt 0 ]; do
     words=$((words - 1))
 done
 
-trap '' PIPE
 verb=${1:-help}
 if [ $# -gt 0 ]; then shift; fi
 case $verb in
