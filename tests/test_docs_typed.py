@@ -1,11 +1,12 @@
 """The pages that a new user types: every command is typed, every program run, and what they show comes out."""
 
+import re
 import shutil
 
 import pytest
 
 from tests.pages import ROOT
-from tests.typed import Command, alike, blocks, commands, differences, formed
+from tests.typed import Command, alike, blocks, commands, differences, formed, session
 
 TYPED = ("tutorial.md", "write-an-agent.md", "python-client.md", "moving-from-swarmsh.md", "operate.md")
 
@@ -18,6 +19,26 @@ def test_what_is_typed_gives_what_is_shown(name):
         pytest.skip("jq is not installed (apt-get install jq)")
     wrong = list(differences(page))
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.real
+def test_the_readme_runs_as_it_stands():
+    text = (ROOT / "README.md").read_text()
+    part = text[text.index("## Run it") : text.index("## What is promised")]
+    lines = re.findall(r"^ {4}(swarm.*)$", part, re.MULTILINE)
+    assert [line.split()[0] for line in lines] == ["swarmshd", "swarmctl", "swarmctl", "swarmctl"]
+    shell, python = (block.text for block in blocks(part))
+    with session() as opened:
+        said = {}
+        for line in [*lines, shell.replace("--wait 1m", "--wait 1s"), "swarmctl submit script x >/dev/null"]:
+            said[line], status = opened.type(Command(re.sub(r" &\s+#.*", " 2>log &", line), []))
+            assert status in (0, 3), said
+        (opened.home / "agent.py").write_text(python)
+        assert opened.type(Command("python agent.py", [])) == ([], 0)
+        states = opened.type(Command("swarmctl count --by state --all", []))[0]
+    assert said[lines[1]][-1] == "1"
+    assert said[lines[3]] == ["[1] done", "1 done"]
+    assert [line.split() for line in states] == [["STATE", "ITEMS"], ["done", "3"]]
 
 
 @pytest.mark.parametrize("name", TYPED)
