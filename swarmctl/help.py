@@ -10,7 +10,7 @@ from textwrap import fill, wrap
 
 from swarmctl import options, verbs
 from swarmctl.cli import Output
-from swarmctl.parse import HABITS, LOG, NOUNS, SHORT, Line, Usage, show
+from swarmctl.parse import HABITS, LOG, NOUNS, OUTPUTS, SHORT, Line, Usage, show
 from swarmshd import __version__
 from swarmshd.protocol import CODES, EXITS
 
@@ -31,7 +31,7 @@ Work       submit  claim  progress  complete  fail  release  work
 Look       list  show  count  get  held  locks  explain  history  wait  watch
            whoami
 Mend       kick  cancel  edit  pause  resume
-Parts      queue ls|show|set|pause|resume|close
+Parts      queue ls|show|set|pause|resume|close|clear
            agent ls|show|register|quiet|wake|evict
 Daemon     status  health  stats  top  config show|get|set|unset|reload  export
            dashboard  import  backup  journal list|check|dump|repair|archive
@@ -106,7 +106,7 @@ def help_verb(call: Call) -> int:
         return _out(AGENTS)
     if topic in NOUNS:
         return _out("\n".join(_summary(name) for name in noun_forms(topic)) + "\n")
-    name = SHORT.get(topic) or HABITS.get(topic) or (LOG[0] if topic == "log" else topic)
+    name = SHORT.get(topic) or HABITS.get(topic) or (LOG[0] if topic in OUTPUTS else topic)
     if name not in verbs.VERBS:
         raise Usage(f"there is no help about {show(topic)}{nearest_verb(topic)}", "help", "unknown_verb")
     return _out(verb_page(verbs.VERBS[name]))
@@ -175,7 +175,7 @@ def everything() -> str:
     lines += ["", "Options of every verb, before or after it:"]
     lines += [text for option in options.GLOBALS for text in _option(option)]
     lines += ["", "Other names:"]
-    others = [*SHORT.items(), *HABITS.items(), ("log ID", "get ID output")]
+    others = [*SHORT.items(), *HABITS.items(), *((f"{name} ID", "get ID output") for name in OUTPUTS)]
     lines += [f"  {name:<16}  {known}" for name, known in others]
     return "\n".join(lines) + "\n"
 
@@ -193,7 +193,7 @@ def nearest(word: str, names: Iterable[str]) -> str:
 
 def nearest_verb(spoken: str) -> str:
     """The nearest verb to one that does not exist."""
-    if spoken in ("logs", "follow", "tail", "cat"):
+    if spoken in ("logs", "tail", "cat"):
         return "; did you mean get?"
     names = [*verbs.VERBS, *SHORT, *HABITS]
     return nearest(spoken, names) or "; swarmctl --help lists them"

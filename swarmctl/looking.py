@@ -47,7 +47,7 @@ def selection(call: Call) -> Facts:
     """The filters of ``list`` and ``count`` as the wire has them."""
     given = call.given
     chosen: Facts = {
-        field: given[field] for field in ("state", "queue", "type", "team", "agent", "group") if field in given
+        field: given[field] for field in ("state", "queue", "type", "team", "agent", "group", "older") if field in given
     }
     if "mine" in given:
         chosen["agent"] = call.agent
@@ -222,7 +222,7 @@ _QUEUE_COUNTS = "ready scheduled blocked claimed buried done cancelled".split()
 _QUEUE_FIELDS = [
     "queue",
     *_QUEUE_COUNTS,
-    *"oldest_ready_at paused closed limit max_length lease max_attempts crash_cap stall_after".split(),
+    *"oldest_ready_at paused paused_until closed limit max_length lease max_attempts crash_cap stall_after".split(),
 ]
 
 
@@ -322,7 +322,8 @@ def _details(call: Call, found: list[Facts], order: Sequence[str]) -> int:
 
 _STATUS_FIELDS = (
     "program client state protocol pid uid socket state_dir durability started_at now epoch position durable_position "
-    "paused conditions states queues agents connections waiters held items_bytes journal disk fold keys counts rates"
+    "paused paused_until conditions states queues agents connections waiters held items_bytes journal disk fold keys "
+    "counts rates"
 ).split()
 
 

@@ -110,15 +110,21 @@ def _pausing(call: Call, verb: str, arguments: Facts) -> int:
     if ("all" in call.given) == bool(call.words):
         raise Usage("it takes queues, or --all", call.spoken)
     if "all" not in call.given:
-        return _over(
-            call, verb, "queue", lambda _: arguments, lambda reply: (reply["queue"], reply.get("paused") or "running")
-        )
+        return _over(call, verb, "queue", lambda _: arguments, lambda reply: (reply["queue"], *_paused(reply)))
     reply = call.ask(verb, {"all": True, **arguments, "key": call.key()})
     if call.json:
         call.emit(reply)
     elif not call.quiet:
-        call.out.row("all", reply.get("paused") or "running")
+        call.out.row("all", *_paused(reply))
     return 0
+
+
+def _paused(reply: Facts) -> tuple[object, ...]:
+    """Why it is paused, and until when, if that is known."""
+    from swarmctl.render import rfc3339
+
+    until = reply.get("paused_until")
+    return (reply.get("paused") or "running", *(() if until is None else (rfc3339(until),)))
 
 
 def pause(call: Call) -> int:
@@ -128,6 +134,10 @@ def pause(call: Call) -> int:
         if "all" not in call.given:
             raise Usage("--hard goes with --all", call.spoken)
         arguments["hard"] = True
+    if "for" in call.given:
+        if not call.given["for"]:
+            raise Usage("--for: a pause of no time; leave it out for one without an end", call.spoken)
+        arguments["lasts"] = call.given["for"]
     return _pausing(call, "pause", arguments)
 
 

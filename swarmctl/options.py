@@ -96,7 +96,10 @@ MINE = Option("--mine", "flag", "", "only what this agent (see whoami) holds")
 EVERY = Option("--every", "duration", "D", "the time between two looks (2s)")
 ROWS = Option("--rows", "count", "N", "so many queues, agents and failures at most, instead of what fits")
 
-SELECT = (STATES, IN_QUEUE, TYPES, TEAMS, OF_AGENT, MINE, OF_GROUP)
+OLDER = Option("--older", "duration", "D", "only what was submitted longer ago than that")
+YES = Option("--yes", "flag", "", "do not ask")
+
+SELECT = (STATES, IN_QUEUE, TYPES, TEAMS, OF_AGENT, MINE, OF_GROUP, OLDER)
 
 WORK, LOOK, MEND, PARTS, DAEMON = "Work", "Look", "Mend", "Parts", "Daemon"
 

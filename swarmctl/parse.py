@@ -24,6 +24,7 @@ SHORT = {
     "queue list": "queue ls",
     "queues": "queue ls",
     "drain": "queue close",
+    "clear": "queue clear",
     "agent register": "register",
     "agent": "agent ls",
     "agent list": "agent ls",
@@ -55,11 +56,14 @@ HABITS = {
     "ps": "list",
     "ls": "list",
     "describe": "show",
+    "follow": "watch",
 }
 """Words that people bring from other queues; accepted, and shown only by ``help --all``."""
 
 LOG = ("get", "output")
-"""``log ID`` is ``get ID output``."""
+"""``log ID`` and ``output ID`` are ``get ID output``."""
+
+OUTPUTS = ("log", "output")
 
 NOUNS = ("queue", "agent", "config", "journal")
 """Words that are verbs together with the next one."""
@@ -109,7 +113,7 @@ def parse(arguments: Sequence[str]) -> Line:
             table = _TABLE_OF_GLOBALS | {flag: option for option in line.verb.options for flag in option.flags}
         else:
             line.words.append(checked(word, line.spoken))
-    if line.spoken == "log":
+    if line.spoken in OUTPUTS:
         line.words.append(LOG[1])
     if line.verb is not None and "help" not in line.given:
         _positionals(line, line.verb)
@@ -126,7 +130,7 @@ def _verb(word: str, arguments: Sequence[str], at: int) -> tuple[options.Verb, s
         spoken = f"{word} {checked(arguments[at], word)}"
         at += 1
     name = SHORT.get(spoken) or HABITS.get(spoken) or spoken
-    if spoken == "log":
+    if spoken in OUTPUTS:
         name = LOG[0]
     verb = verbs.VERBS.get(name)
     if verb is None:

@@ -88,7 +88,7 @@ def rfc3339(ms: int) -> str:
 TIMES = frozenset(
     [
         *"expires_at created_at due_at ready_at claimed_at lease_until ended_at".split(),
-        *"seen_at oldest_ready_at started_at now since time runtime_until at".split(),
+        *"seen_at oldest_ready_at paused_until started_at now since time runtime_until at".split(),
     ]
 )
 DURATIONS = frozenset("lease max_runtime heartbeat stall_after left silent gap".split())

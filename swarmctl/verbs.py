@@ -25,6 +25,7 @@ from swarmctl.options import (
     MESSAGE,
     MINE,
     OF_GROUP,
+    OLDER,
     OUTPUT,
     PARTS,
     PAYLOAD,
@@ -41,6 +42,7 @@ from swarmctl.options import (
     TEAMS,
     TYPES,
     WORK,
+    YES,
     Option,
     Verb,
 )
@@ -428,6 +430,7 @@ _VERBS = (
         (
             Option("--all", "flag", "", "every queue"),
             Option("--hard", "flag", "", "with --all: running work is told to stop as well"),
+            Option("--for", "duration", "D", "it ends by itself after that time, over restarts too"),
             MESSAGE,
         ),
         wire="pause",
@@ -485,6 +488,24 @@ _VERBS = (
         group=PARTS,
         meaning="no new items, claims go on; `queue set QUEUE closed=no` opens it",
         example="swarmctl queue close nightly",
+    ),
+    Verb(
+        "queue clear",
+        "QUEUE",
+        (
+            Option("--state", "states", "S,…", "only in these states (ready, scheduled, blocked, buried)"),
+            OLDER,
+            Option("--held", "flag", "", "what agents hold as well; they learn it at their next word"),
+            MESSAGE,
+            YES,
+        ),
+        wire="clear",
+        run="swarmctl.clearing:clear",
+        group=PARTS,
+        meaning="cancel the open items of a queue; prints how many",
+        example="swarmctl queue clear nightly --state buried --older 7d --yes",
+        note="It says how many items are meant and asks; where nobody can answer it does nothing without --yes. Items "
+        "are cancelled many at a time: when it is interrupted it says how many were, and the same again does the rest.",
     ),
     Verb(
         "register",

@@ -286,6 +286,18 @@ class Cancel:
 
 
 @frozen
+class Clear:
+    """``older`` is since an item was made; ``held`` means claimed items too."""
+
+    queue: QueueName
+    state: tuple[str, ...] = ()
+    older: Milliseconds | None = None
+    held: bool = False
+    reason: Note | None = None
+    after_id: ItemId = ItemId(0)
+
+
+@frozen
 class Edit:
     id: Reference
     priority: Priority | None = None
@@ -308,6 +320,7 @@ class Filter:
     team: tuple[Name, ...] = ()
     agent: Name | None = None
     group: Name | None = None
+    older: Milliseconds | None = None
     all: bool = False
 
 
@@ -479,6 +492,8 @@ class Pause:
     all: bool = False
     reason: Note = Note("paused")
     hard: bool = False
+    lasts: Milliseconds | None = None
+    """After which it ends by itself."""
 
 
 @frozen
@@ -574,6 +589,7 @@ class ImportedQueue:
 
     queue: Name
     paused: Note | None = None
+    paused_until: Instant | None = None
     closed: bool = False
     limit: Count | None = None
     max_length: Count | None = None
@@ -636,6 +652,7 @@ COMMANDS: dict[str, type] = {
     "bury": Bury,
     "kick": Kick,
     "cancel": Cancel,
+    "clear": Clear,
     "edit": Edit,
     "register": Register,
     "hold": Hold,
@@ -905,7 +922,7 @@ def _choose(verb: str, command: Any) -> None:
         _check_submit(command)
     elif verb == "get":
         _one_of("what", command.what)
-    elif verb in ("list", "count", "export"):
+    elif verb in ("list", "count", "export", "clear"):
         for state in command.state:
             if state not in protocol.STATES:
                 _bad(verb, f"state: expected one of {', '.join(protocol.STATES)}, not {_shown(state)}")
@@ -926,6 +943,8 @@ def _choose(verb: str, command: Any) -> None:
         _check_events(verb, command)
     elif verb in ("cancel", "kick", "wait", "pause", "resume"):
         _check_target(verb, command)
+        if verb == "pause" and command.lasts == 0:
+            _bad(verb, "lasts: must not be 0; leave it out for a pause without an end")
     elif verb == "explain":
         if command.id is None and command.agent is None and command.queue is None:
             _bad(verb, "expected id, agent or queue")

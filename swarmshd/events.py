@@ -240,10 +240,11 @@ class QueueSet(NamedTuple):
 
 
 class EverythingPaused(NamedTuple):
-    """No claims anywhere while ``reason`` is not None; ``hard`` also asks holders to stop."""
+    """No claims anywhere while ``reason`` is not None, or ``until`` comes; ``hard`` also asks holders to stop."""
 
     reason: str | None
     hard: bool = False
+    until: int | None = None
 
 
 class KeysForgotten(NamedTuple):

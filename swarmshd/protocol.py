@@ -63,6 +63,7 @@ VERBS = {
     "hold": WORK,
     "lock": WORK,
     "unlock": WORK,
+    "clear": ADMIN,
     "queue_set": ADMIN,
     "pause": ADMIN,
     "resume": ADMIN,

@@ -346,7 +346,7 @@ def _edited(position: int, time: int, event: e.ItemEdited) -> Told:
 def _paused(position: int, time: int, event: e.EverythingPaused) -> Told:
     if event.reason is None:
         return _facts(position, time, "resumed")
-    return _facts(position, time, "paused", reason=event.reason, hard=event.hard)
+    return _facts(position, time, "paused", reason=event.reason, hard=event.hard, until=event.until)
 
 
 TELLERS: dict[type[Any], Callable[[int, int, Any], Told]] = {

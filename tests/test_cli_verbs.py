@@ -390,6 +390,45 @@ def test_pause_and_resume(ctl: Ctl) -> None:
     assert ctl("pause").status == ctl("pause", "q", "--all").status == ctl("pause", "q", "--hard").status == 2
 
 
+def test_clear_says_what_it_would_do_and_does_it(ctl: Ctl) -> None:
+    for _ in range(3):
+        ctl("submit", "t", "d", "--queue", "q")
+    ctl("submit", "t", "d", "--queue", "q", "--delay", "1h")
+    ctl("claim", "--queue", "q")
+    asked = ctl("clear", "q")
+    assert asked == (2, "", "swarmctl: clear: 3 items of q would be cancelled (2 ready, 1 scheduled); say --yes\n")
+    assert ctl("queue", "clear", "q", "--held", "--json").json[0]["message"].startswith("4 items of q would be")
+    assert ctl("count", "--queue", "q").out == "4\n"
+    assert ctl("clear", "q", "--older", "1h", "--yes").out == "q\t0\n"
+    assert ctl("clear", "q", "--state", "scheduled", "--yes", "--json").json[0]["cleared"] == 1
+    assert ctl("clear", "q", "--yes", "-m", "wrong file") == (0, "q\t2\n", "")
+    assert ctl("clear", "q", "--yes") == (0, "q\t0\n", "")
+    assert ["reason", "wrong file"] in ctl("show", "2").rows
+    assert ctl("clear", "q", "--yes", "--held", "-q") == (0, "", "")
+    assert ctl("count", "--queue", "q").out == "0\n"
+    assert ctl("clear", "nosuch", "--yes").status == 4
+    for wrong in (["--state", "done"], ["--state", "claimed"], ["--state", "gone"], ["--older", "old"]):
+        assert ctl("clear", "q", "--yes", *wrong).status == 2
+    assert ctl("clear").status == ctl("clear", "q", "r").status == 2
+
+
+def test_a_pause_for_a_time(ctl: Ctl) -> None:
+    ctl("submit", "t", "d")
+    said = ctl("pause", "default", "--for", "1h", "-m", "deploy").rows
+    assert said[0][:2] == ["default", "deploy"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", said[0][2])
+    assert ctl("queue", "show", "default", "--json").json[0]["paused_until"] == said[0][2]
+    assert ["paused_until", said[0][2]] in ctl("queue", "show", "default").rows
+    assert "paused for another 59m" in ctl("explain", "--queue", "default").out
+    assert ctl("resume", "default").out == "default\trunning\n"
+    assert len(ctl("pause", "--all", "--for", "90s").rows[0]) == 3
+    assert "paused_until" in ctl("status", "--json").json[0]
+    assert ctl("claim").status == 3
+    assert ctl("pause", "--all", "--for", "100ms").status == 0
+    assert ctl("claim", "--wait", "20s").status == 0
+    assert ctl("pause", "q", "--for", "0").status == ctl("pause", "q", "--for", "soon").status == 2
+
+
 def test_heartbeat_renews_and_reports_what_is_lost(ctl: Ctl) -> None:
     ctl("claim", "t", "d")
     ctl("claim", "t", "d")

@@ -357,6 +357,75 @@ def test_everything_may_be_paused_and_hard_asks_holders_to_stop():
     assert house.claim("a")["id"] == held["id"]
 
 
+def test_a_pause_for_a_time_ends_by_itself():
+    house = House()
+    first, second = house.submit(queue="q"), house.submit()
+    ends = house.now + 10 * MINUTE
+    assert house.do("pause", queue="q", lasts=10 * MINUTE) == {"queue": "q", "paused": "paused", "paused_until": ends}
+    reply = house.do("pause", all=True, reason="deploy", lasts=20 * MINUTE)
+    assert reply == {"all": True, "paused": "deploy", "paused_until": house.now + 20 * MINUTE}
+    waiter = house.park("claim", agent="b", queue="q", wait=HOUR)
+    house = house.restored()
+    (reason,) = [each for each in house.do("explain", queue="q")["reasons"] if each.get("queue") == "q"]
+    assert reason["left"] == 10 * MINUTE
+    assert "for another 10m" in reason["message"]
+    check(house)
+    house.later(10 * MINUTE)
+    assert "paused" not in house.do("queues", queue="q")["queues"][0]
+    assert house.no("empty", "claim", agent="a", queue="q").facts == {"paused": "deploy"}
+    house.later(10 * MINUTE)
+    assert [house.claim("a", queue=["q", "default"])["id"] for _ in range(2)] == [first, second]
+    assert waiter.request.command.wait == HOUR
+    check(house)
+
+
+def test_a_pause_for_a_time_is_not_moved_by_the_clock_and_another_pause_replaces_it():
+    house = House()
+    house.submit(queue="q")
+    house.do("pause", queue="q", lasts=10 * MINUTE)
+    house.leap(9 * MINUTE)
+    house.no("empty", "claim", agent="a", queue="q")
+    house.do("queue_set", queue="q", limit=5)
+    house.later(1 * MINUTE)
+    house.claim("a", queue="q")
+    house.do("pause", queue="q", lasts=MINUTE)
+    house.do("pause", queue="q", reason="for good")
+    house.submit(queue="q")
+    house.later(2 * MINUTE)
+    assert house.no("empty", "claim", agent="a", queue="q").facts == {"paused": "for good"}
+    house.do("resume", queue="q")
+    house.do("pause", all=True, lasts=MINUTE)
+    house.do("resume", all=True)
+    assert house.queue.tables.resume_at is None
+    house.no("bad_request", "pause", all=True, lasts=0)
+    check(house)
+
+
+def test_those_who_wait_are_served_when_a_pause_ends_by_itself():
+    house = House()
+    house.do("pause", queue="q", lasts=MINUTE)
+    number = house.submit(queue="q")
+    house.park("claim", agent="b", queue="q", wait=HOUR)
+    house.later(MINUTE - 1)
+    assert house.answers() == []
+    house.now += 1
+    ((_, result),) = house.answers()
+    assert [item["id"] for item in result["items"]] == [number]
+
+
+def test_many_pauses_end_a_bounded_number_at_a_time():
+    house = House(batch_size=3)
+    for number in range(10):
+        house.do("pause", queue=f"q{number}", lasts=MINUTE)
+    house.queue.begin(house.now + MINUTE)
+    (happened,) = house.queue.run_due(3)
+    assert len(happened) == 3
+    house.own(happened)
+    house.later(MINUTE)
+    assert house.tables.queues == {}
+    check(house)
+
+
 def test_a_closed_queue_drains():
     house = House()
     number = house.submit()

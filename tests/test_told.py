@@ -62,7 +62,7 @@ SAMPLES: list[e.Event] = [
     e.AgentsForgotten(["a"]),
     e.WatchEnded([77, 5], True),
     e.QueueSet("q", {"limit": 3}),
-    e.EverythingPaused("why", True),
+    e.EverythingPaused("why", True, 3),
     e.EverythingPaused(None),
 ]
 

@@ -64,15 +64,15 @@ _swarmctl_verb() {
             places='ask:items -'
             ;;
         'list')
-            options='--state --queue --type --team --agent --mine --group --limit --after-id --all'
-            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --queue=many:ask:queues --type=many:ask:types --team=many:ask:teams --agent=ask:agents --group=- --limit=- --after-id=- '
+            options='--state --queue --type --team --agent --mine --group --older --limit --after-id --all'
+            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --queue=many:ask:queues --type=many:ask:types --team=many:ask:teams --agent=ask:agents --group=- --older=- --limit=- --after-id=- '
             ;;
         'show')
             places='ask:items...'
             ;;
         'count')
-            options='--state --queue --type --team --agent --mine --group --all --by'
-            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --queue=many:ask:queues --type=many:ask:types --team=many:ask:teams --agent=ask:agents --group=- --by=state|queue|type|team|agent|group '
+            options='--state --queue --type --team --agent --mine --group --older --all --by'
+            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --queue=many:ask:queues --type=many:ask:types --team=many:ask:teams --agent=ask:agents --group=- --older=- --by=state|queue|type|team|agent|group '
             ;;
         'get')
             options='-o --to'
@@ -120,8 +120,8 @@ _swarmctl_verb() {
             places='ask:items...'
             ;;
         'pause')
-            options='--all --hard -m --message'
-            values+='-m=- --message=- '
+            options='--all --hard --for -m --message'
+            values+='--for=- -m=- --message=- '
             places='ask:queues...'
             ;;
         'resume')
@@ -139,6 +139,11 @@ _swarmctl_verb() {
             ;;
         'queue close')
             places='ask:queues...'
+            ;;
+        'queue clear')
+            options='--state --older --held -m --message --yes'
+            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --older=- -m=- --message=- '
+            places='ask:queues'
             ;;
         'register')
             options='--slots --label --heartbeat --pid --takeover'
@@ -235,11 +240,11 @@ _swarmctl_verb() {
             ;;
         'help')
             options='--all'
-            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|drain|agent|agents|config|reload|journal|quiet|wake|evict|exit|agents...'
+            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|exit|agents...'
             ;;
         'queue pause')
-            options='--all --hard -m --message'
-            values+='-m=- --message=- '
+            options='--all --hard --for -m --message'
+            values+='--for=- -m=- --message=- '
             places='ask:queues...'
             ;;
         'queue resume')
@@ -254,6 +259,11 @@ _swarmctl_verb() {
             ;;
         'drain')
             places='ask:queues...'
+            ;;
+        'clear')
+            options='--state --older --held -m --message --yes'
+            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --older=- -m=- --message=- '
+            places='ask:queues'
             ;;
         'agent register')
             options='--slots --label --heartbeat --pid --takeover'
@@ -377,13 +387,13 @@ _swarmctl() {
         _swarmctl_place "$(printf '%s|' --agent --token --key --socket --timeout --json -q --quiet -h --help --version $options)"
     elif [[ -n $noun ]]; then
         case $noun in
-            queue) _swarmctl_place 'ls|show|set|close|pause|resume|list' ;;
+            queue) _swarmctl_place 'ls|show|set|close|clear|pause|resume|list' ;;
             agent) _swarmctl_place 'ls|show|quiet|wake|evict|register|list' ;;
             config) _swarmctl_place 'show|get|set|unset|reload|ls|list' ;;
             journal) _swarmctl_place 'list|check|dump|repair|archive|ls' ;;
         esac
     elif [[ -z $verb ]]; then
-        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|drain|agent|agents|config|reload|journal|quiet|wake|evict'
+        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict'
     else
         for word in $places; do
             [[ $count -eq 0 || $word == *... ]] && break

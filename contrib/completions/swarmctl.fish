@@ -11,7 +11,7 @@ function __swarmctl_words
         else if test "$word" = --
             echo -- --
             return
-        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --limit --after-id --by -o --to --since --slots --label --heartbeat --legacy --claimed --every --rows --of --state-dir
+        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --older --limit --after-id --by -o --to --since --for --slots --label --heartbeat --legacy --claimed --every --rows --of --state-dir
             set skip yes
         else if not string match -q -- '-?*' $word
             echo $word
@@ -130,9 +130,10 @@ complete -c swarmctl -n '__swarmctl_first' -a 'health' -d 'what is not as it sho
 complete -c swarmctl -n '__swarmctl_first' -a 'completion' -d 'the script with which a shell completes command lines'
 complete -c swarmctl -n '__swarmctl_first' -a 'backup' -d 'write everything into a file; `swarmshd --restore FILE` makes a daemon of it'
 complete -c swarmctl -n '__swarmctl_first' -a 'help' -d 'help about a verb, about exit statuses (exit), or for agents (agents)'
-complete -c swarmctl -n '__swarmctl_first' -a 'queue' -d 'ls, show, set, close, pause, resume, list'
+complete -c swarmctl -n '__swarmctl_first' -a 'queue' -d 'ls, show, set, close, clear, pause, resume, list'
 complete -c swarmctl -n '__swarmctl_first' -a 'queues' -d 'the queues and what is in them'
 complete -c swarmctl -n '__swarmctl_first' -a 'drain' -d 'no new items, claims go on; `queue set QUEUE closed=no` opens it'
+complete -c swarmctl -n '__swarmctl_first' -a 'clear' -d 'cancel the open items of a queue; prints how many'
 complete -c swarmctl -n '__swarmctl_first' -a 'agent' -d 'ls, show, quiet, wake, evict, register, list'
 complete -c swarmctl -n '__swarmctl_first' -a 'agents' -d 'the agents, what they hold and whether they live'
 complete -c swarmctl -n '__swarmctl_first' -a 'config' -d 'show, get, set, unset, reload, ls, list'
@@ -145,6 +146,7 @@ complete -c swarmctl -n '__swarmctl_noun queue' -a 'ls' -d 'the queues and what 
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'show' -d 'a queue and its settings'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'set' -d 'limit, max-length, lease, max-attempts, crash-cap, stall-after, closed'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'close' -d 'no new items, claims go on; `queue set QUEUE closed=no` opens it'
+complete -c swarmctl -n '__swarmctl_noun queue' -a 'clear' -d 'cancel the open items of a queue; prints how many'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'pause' -d 'no claims; holders may finish'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'resume' -d 'end a pause'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'list' -d 'the queues and what is in them'
@@ -268,6 +270,7 @@ complete -c swarmctl -n '__swarmctl_at any list' -l team -d 'only of these teams
 complete -c swarmctl -n '__swarmctl_at any list' -l agent -d 'only what this agent holds' -r -k -a '(__swarmctl_ask agents)' -f
 complete -c swarmctl -n '__swarmctl_at any list' -l mine -d 'only what this agent (see whoami) holds'
 complete -c swarmctl -n '__swarmctl_at any list' -l group -d 'all items of this group' -r -f
+complete -c swarmctl -n '__swarmctl_at any list' -l older -d 'only what was submitted longer ago than that' -r -f
 complete -c swarmctl -n '__swarmctl_at any list' -l limit -d 'so many rows (50); 0: no limit' -r -f
 complete -c swarmctl -n '__swarmctl_at any list' -l after-id -d 'rows after this id' -r -f
 complete -c swarmctl -n '__swarmctl_at any list' -l all -d 'every state, no limit'
@@ -281,6 +284,7 @@ complete -c swarmctl -n '__swarmctl_at any count' -l team -d 'only of these team
 complete -c swarmctl -n '__swarmctl_at any count' -l agent -d 'only what this agent holds' -r -k -a '(__swarmctl_ask agents)' -f
 complete -c swarmctl -n '__swarmctl_at any count' -l mine -d 'only what this agent (see whoami) holds'
 complete -c swarmctl -n '__swarmctl_at any count' -l group -d 'all items of this group' -r -f
+complete -c swarmctl -n '__swarmctl_at any count' -l older -d 'only what was submitted longer ago than that' -r -f
 complete -c swarmctl -n '__swarmctl_at any count' -l all -d 'every state'
 complete -c swarmctl -n '__swarmctl_at any count' -l by -d 'one number for each state, queue, type, team, agent or group' -r -k -a 'state queue type team agent group' -f
 
@@ -327,6 +331,7 @@ complete -c swarmctl -n '__swarmctl_at 0+ edit' -k -a '(__swarmctl_ask items)' -
 
 complete -c swarmctl -n '__swarmctl_at any pause' -l all -d 'every queue'
 complete -c swarmctl -n '__swarmctl_at any pause' -l hard -d 'with --all: running work is told to stop as well'
+complete -c swarmctl -n '__swarmctl_at any pause' -l for -d 'it ends by itself after that time, over restarts too' -r -f
 complete -c swarmctl -n '__swarmctl_at any pause' -s m -l message -d 'why' -r -f
 complete -c swarmctl -n '__swarmctl_at 0+ pause' -k -a '(__swarmctl_ask queues)' -f
 
@@ -341,6 +346,13 @@ complete -c swarmctl -n '__swarmctl_at 0 queue set' -k -a '(__swarmctl_ask queue
 complete -c swarmctl -n '__swarmctl_at 1+ queue set' -k -a 'limit= max-length= lease= max-attempts= crash-cap= stall-after= closed=' -f
 
 complete -c swarmctl -n '__swarmctl_at 0+ queue close' -k -a '(__swarmctl_ask queues)' -f
+
+complete -c swarmctl -n '__swarmctl_at any queue clear' -l state -d 'only in these states (ready, scheduled, blocked, buried)' -r -k -a '(printf \'%s\\n\' scheduled blocked ready claimed buried done cancelled | __swarmctl_many)' -f
+complete -c swarmctl -n '__swarmctl_at any queue clear' -l older -d 'only what was submitted longer ago than that' -r -f
+complete -c swarmctl -n '__swarmctl_at any queue clear' -l held -d 'what agents hold as well; they learn it at their next word'
+complete -c swarmctl -n '__swarmctl_at any queue clear' -s m -l message -d 'why' -r -f
+complete -c swarmctl -n '__swarmctl_at any queue clear' -l yes -d 'do not ask'
+complete -c swarmctl -n '__swarmctl_at 0 queue clear' -k -a '(__swarmctl_ask queues)' -f
 
 complete -c swarmctl -n '__swarmctl_at any register' -l slots -d 'items that it may hold at a time (0: no limit)' -r -f
 complete -c swarmctl -n '__swarmctl_at any register' -l label -d 'what it can do; items may require it' -r -f
@@ -421,10 +433,11 @@ complete -c swarmctl -n '__swarmctl_at any backup' -l state-dir -d 'without aski
 complete -c swarmctl -n '__swarmctl_at any backup' -l verify -d 'read the file instead, and say whether it can be restored'
 
 complete -c swarmctl -n '__swarmctl_at any help' -l all -d 'every name that is accepted'
-complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup help queue queues drain agent agents config reload journal quiet wake evict exit agents' -f
+complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup help queue queues drain clear agent agents config reload journal quiet wake evict exit agents' -f
 
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l all -d 'every queue'
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l hard -d 'with --all: running work is told to stop as well'
+complete -c swarmctl -n '__swarmctl_at any queue pause' -l for -d 'it ends by itself after that time, over restarts too' -r -f
 complete -c swarmctl -n '__swarmctl_at any queue pause' -s m -l message -d 'why' -r -f
 complete -c swarmctl -n '__swarmctl_at 0+ queue pause' -k -a '(__swarmctl_ask queues)' -f
 
@@ -436,6 +449,13 @@ complete -c swarmctl -n '__swarmctl_at 0+ queue list' -k -a '(__swarmctl_ask que
 complete -c swarmctl -n '__swarmctl_at 0+ queues' -k -a '(__swarmctl_ask queues)' -f
 
 complete -c swarmctl -n '__swarmctl_at 0+ drain' -k -a '(__swarmctl_ask queues)' -f
+
+complete -c swarmctl -n '__swarmctl_at any clear' -l state -d 'only in these states (ready, scheduled, blocked, buried)' -r -k -a '(printf \'%s\\n\' scheduled blocked ready claimed buried done cancelled | __swarmctl_many)' -f
+complete -c swarmctl -n '__swarmctl_at any clear' -l older -d 'only what was submitted longer ago than that' -r -f
+complete -c swarmctl -n '__swarmctl_at any clear' -l held -d 'what agents hold as well; they learn it at their next word'
+complete -c swarmctl -n '__swarmctl_at any clear' -s m -l message -d 'why' -r -f
+complete -c swarmctl -n '__swarmctl_at any clear' -l yes -d 'do not ask'
+complete -c swarmctl -n '__swarmctl_at 0 clear' -k -a '(__swarmctl_ask queues)' -f
 
 complete -c swarmctl -n '__swarmctl_at any agent register' -l slots -d 'items that it may hold at a time (0: no limit)' -r -f
 complete -c swarmctl -n '__swarmctl_at any agent register' -l label -d 'what it can do; items may require it' -r -f

@@ -196,12 +196,13 @@ class Client(Asker, Verbs):
         group: str | None = None,
         all: bool | None = None,
         after_id: int | None = None,
+        older: Seconds | None = None,
     ) -> Rows:
         """Every item that fits, in the order of ids; open ones, unless ``state`` or ``all`` says otherwise.
 
         Read page by page while it is iterated: what changes meanwhile may or may not be seen.
         """
-        return Rows(self, Pages(asking.filtered(state, queue, type, team, agent, group, all), after_id))
+        return Rows(self, Pages(asking.filtered(state, queue, type, team, agent, group, all, older), after_id))
 
     def watch(
         self,

@@ -354,11 +354,12 @@ def filtered(
     agent: str | None = None,
     group: str | None = None,
     all: bool | None = None,
+    older: Seconds | None = None,
 ) -> dict[str, object]:
     """The filters of ``list`` and ``count``: open items, unless ``state`` or ``all`` says otherwise."""
     many = {"state": state, "queue": queue, "type": type, "team": team}
     filters: dict[str, object] = {name: as_words(words) for name, words in many.items()}
-    return {**filters, "agent": agent, "group": group, "all": all}
+    return {**filters, "agent": agent, "group": group, "all": all, "older": milliseconds(older)}
 
 
 def count(
@@ -369,9 +370,10 @@ def count(
     agent: str | None = None,
     group: str | None = None,
     all: bool | None = None,
+    older: Seconds | None = None,
 ) -> Ask[int]:
     """How many items there are; open ones, unless ``state`` or ``all`` says otherwise."""
-    return Ask("count", _member("count"), filtered(state, queue, type, team, agent, group, all))
+    return Ask("count", _member("count"), filtered(state, queue, type, team, agent, group, all, older))
 
 
 def count_by(
@@ -383,9 +385,10 @@ def count_by(
     agent: str | None = None,
     group: str | None = None,
     all: bool | None = None,
+    older: Seconds | None = None,
 ) -> Ask[dict[str, int]]:
     """How many items there are by ``state``, ``queue``, ``type``, ``team``, ``agent`` or ``group``."""
-    return Ask("count", _member("by"), {**filtered(state, queue, type, team, agent, group, all), "by": by})
+    return Ask("count", _member("by"), {**filtered(state, queue, type, team, agent, group, all, older), "by": by})
 
 
 def get(id: Reference, what: str = "payload") -> Ask[bytes]:
@@ -478,10 +481,16 @@ def queue_set(
 
 
 def pause(
-    queue: str | None = None, *, all: bool | None = None, reason: str | None = None, hard: bool | None = None
+    queue: str | None = None,
+    *,
+    all: bool | None = None,
+    reason: str | None = None,
+    hard: bool | None = None,
+    lasts: Seconds | None = None,
 ) -> Ask[Reply]:
-    """Stop claims from a queue, or all; ``hard`` also asks holders to stop and give back."""
-    return Ask("pause", _whole, {"queue": queue, "all": all, "reason": reason, "hard": hard})
+    """Stop claims from a queue, or all; ``hard`` also asks holders to stop. After ``lasts`` it ends by itself."""
+    arguments = {"queue": queue, "all": all, "reason": reason, "hard": hard, "lasts": milliseconds(lasts)}
+    return Ask("pause", _whole, arguments)
 
 
 def resume(queue: str | None = None, *, all: bool | None = None) -> Ask[Reply]:

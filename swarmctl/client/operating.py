@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from swarmctl.client.ask import Ask, Reply, Words, as_words
+from swarmctl.client.ask import Ask, Reply, Seconds, Words, as_words, milliseconds
 
 if TYPE_CHECKING:
     from swarmctl.client.asker import Asker
@@ -135,6 +135,24 @@ def journal_part(
     """
     arguments = {"want": want, "stream": stream, "deep": deep, "measure": measure, "digest": digest}
     return Ask("journal", _reply, {**arguments, "since": since, "id": id, "all": all, "dry_run": dry_run})
+
+
+def clear(
+    queue: str,
+    *,
+    state: Words | None = None,
+    older: Seconds | None = None,
+    held: bool | None = None,
+    reason: str | None = None,
+    after_id: int | None = None,
+) -> Ask[Reply]:
+    """Cancel open items of a queue that nobody holds (with ``held``: also what is held), a bounded number at once.
+
+    ``cleared`` says how many; with ``more`` ask again, with the ``after_id`` of the reply. ``older`` is seconds since
+    they were submitted.
+    """
+    arguments = {"queue": queue, "state": as_words(state), "older": milliseconds(older), "held": held}
+    return Ask("clear", _reply, {**arguments, "reason": reason, "after_id": after_id})
 
 
 def status() -> Ask[Reply]:

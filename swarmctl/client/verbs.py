@@ -103,6 +103,7 @@ class Verbs:
     quiet = Verb(asking.quiet)
     wake = Verb(asking.wake)
     evict = Verb(asking.evict)
+    clear = Verb(operating.clear)
     status = Verb(operating.status)
     dashboard = Verb(operating.dashboard)
     export_page = Verb(operating.export_page)

@@ -194,7 +194,7 @@ def _queues(screen: Screen, facts: Facts, now: int) -> list[str]:
         buried: Cell = (str(queue["buried"]), RED) if queue["buried"] else None
         counts = [queue[name] or None for name in ("ready", "claimed", "scheduled", "blocked")]
         oldest = age(queue.get("oldest_ready_at"), now)
-        rows.append([queue["queue"], *counts, buried, oldest, queue_note(queue) or _what(queue.get("oldest"))])
+        rows.append([queue["queue"], *counts, buried, oldest, queue_note(queue, now) or _what(queue.get("oldest"))])
     return screen.table(header, rows)
 
 

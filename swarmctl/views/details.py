@@ -36,7 +36,7 @@ _ALARMING = {"reason": RED, "blocked_reason": YELLOW, "stalled": RED, "paused": 
 _QUEUE = tuple(
     group.split()
     for group in (
-        "queue paused closed oldest_ready_at",
+        "queue paused paused_until closed oldest_ready_at",
         "ready claimed scheduled blocked buried done cancelled",
         "limit max_length lease max_attempts crash_cap stall_after",
     )

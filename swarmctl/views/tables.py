@@ -88,15 +88,16 @@ def queues(screen: Screen, found: Iterable[Facts], now: int) -> list[str]:
         counts: list[Cell] = [queue[name] or None for name in COUNTS]
         counts[COUNTS.index("buried")] = (str(queue["buried"]), RED) if queue["buried"] else None
         oldest = age(queue.get("oldest_ready_at"), now)
-        rows.append([queue["queue"], *counts, oldest, queue.get("limit"), queue_note(queue)])
+        rows.append([queue["queue"], *counts, oldest, queue.get("limit"), queue_note(queue, now)])
     return screen.table(header, rows)
 
 
-def queue_note(queue: Facts) -> Cell:
+def queue_note(queue: Facts, now: int) -> Cell:
     """Why a queue gives or takes nothing."""
     said = []
     if "paused" in queue:
-        said.append("paused" + (f": {queue['paused']}" if queue["paused"] else ""))
+        more = f" for {span(max(0, queue['paused_until'] - now))}" if "paused_until" in queue else ""
+        said.append(f"paused{more}" + (f": {queue['paused']}" if queue["paused"] else ""))
     if queue.get("closed"):
         said.append("closed")
     return ("; ".join(said), YELLOW) if said else None

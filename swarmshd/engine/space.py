@@ -18,7 +18,7 @@ ROOM_MIN = 256 << 10
 PER_ITEM = 160
 """Bytes that the end of a lease takes in the journal, at most."""
 
-FINISHING = frozenset(("heartbeat", "progress", "complete", "fail", "release", "bury", "cancel"))
+FINISHING = frozenset(("heartbeat", "progress", "complete", "fail", "release", "bury", "cancel", "clear"))
 """What goes on to the end."""
 
 CLAIMING = FINISHING | {"claim", "hold"}

@@ -119,6 +119,8 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
     reply["conditions"] = [f"{each['name']}: {each['fact']}" for each in conditions if each["severity"] != INFO]
     if tables.paused is not None:
         reply["paused"] = tables.paused
+    if tables.paused_until is not None:
+        reply["paused_until"] = tables.paused_until
     return reply | engine.tell()
 
 

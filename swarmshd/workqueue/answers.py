@@ -169,7 +169,11 @@ def of_queue(desk: Desk, command: QueueSet, _: Any) -> dict[str, Any]:
     return looking.queue_view(queue, queue.oldest)
 
 
-def paused(_: Desk, command: Pause | Resume, __: Any) -> dict[str, Any]:
+def paused(desk: Desk, command: Pause | Resume, _: Any) -> dict[str, Any]:
     """Of ``pause`` and ``resume``."""
     what: dict[str, Any] = {"all": True} if command.all else {"queue": command.queue}
-    return what | {"paused": command.reason if isinstance(command, Pause) else ""}
+    if isinstance(command, Resume):
+        return what | {"paused": ""}
+    what["paused"] = command.reason
+    until = desk.tables.paused_until if command.all else desk.tables.resumes.get(command.queue or "")
+    return what if until is None else what | {"paused_until": until}

@@ -410,14 +410,15 @@ def _let_go(t: "Tables", watch: tuple[int, int], *, died: bool) -> None:
 
 def _queue_set(t: "Tables", event: e.QueueSet) -> None:
     queue = t.queue(event.queue)
-    queue.settings = dict(event.settings)
+    t.set_queue(queue, dict(event.settings))
     if t.listener is not None:
         t.listener.offers_changed(queue)
     t.drop_queue(queue)
 
 
 def _everything_paused(t: "Tables", event: e.EverythingPaused) -> None:
-    t.paused, t.paused_hard = event.reason, event.hard
+    t.paused, t.paused_hard, t.paused_until = event
+    t.look_at_pauses()
     if t.listener is not None:
         for queue in t.queues.values():
             t.listener.offers_changed(queue)

@@ -222,7 +222,7 @@ def _ended(desk: Desk, item: Item) -> Reason:
 def _of_ready(desk: Desk, item: Item, name: str | None) -> Iterator[Reason]:
     """What stands in the way of a ready item; where nothing does, what comes before it, and who might ask."""
     agent = None if name is None else desk.tables.agents.get(name)
-    blocking = [*_of_everything(desk), *_of_offer(item.queue)]
+    blocking = [*_of_everything(desk), *_of_offer(desk, item.queue)]
     if name is None:
         blocking += _lacking(desk, item.require)
     else:
@@ -256,17 +256,27 @@ def _of_everything(desk: Desk) -> Iterator[Reason]:
     paused = desk.tables.paused
     if paused is not None:
         hard = ", and holders are told to stop" if desk.tables.paused_hard else ""
-        text = f"everything is paused{hard}: {paused}"
-        yield _reason("paused", text, "resume --all", all=True, reason=paused)
+        until = desk.tables.paused_until
+        left = _left(desk, until)
+        text = f"everything is paused{_for_another(left)}{hard}: {paused}"
+        yield _reason("paused", text, "resume --all", all=True, reason=paused, left=left)
 
 
-def _of_offer(queue: Queue) -> Iterator[Reason]:
+def _left(desk: Desk, until: int | None) -> int | None:
+    return None if until is None else max(0, until - desk.now)
+
+
+def _for_another(left: int | None) -> str:
+    return "" if left is None else f" for another {_span(left)}"
+
+
+def _of_offer(desk: Desk, queue: Queue) -> Iterator[Reason]:
     """Why nothing of the queue may be claimed now, whoever asks."""
     reason = queue.settings.get("paused")
     if reason is not None:
-        yield _reason(
-            "paused", f"queue {queue.name} is paused: {reason}", f"resume {queue.name}", queue=queue.name, reason=reason
-        )
+        left = _left(desk, queue.settings.get("paused_until"))
+        text = f"queue {queue.name} is paused{_for_another(left)}: {reason}"
+        yield _reason("paused", text, f"resume {queue.name}", queue=queue.name, reason=reason, left=left)
     limit, held = queue.settings.get("limit"), len(queue.items[CLAIMED])
     if limit and held >= limit:
         text = f"queue {queue.name} is at its limit: {held} of {limit} held"
@@ -384,7 +394,7 @@ def _of_agent(desk: Desk, agent: Agent, name: str | None) -> Iterator[Reason]:
     yield from blocking
     if state in ("suspect", "gone"):
         yield _suspect(desk, agent, state)
-    offering = (reason for queue in queues if queue.items[READY] for reason in _of_offer(queue))
+    offering = (reason for queue in queues if queue.items[READY] for reason in _of_offer(desk, queue))
     yield from islice(offering, NAMED_MAX)
     yield from _labels_of(bucket for bucket in buckets if not set(bucket.require) <= set(agent.labels))
     if not buckets:
@@ -451,7 +461,7 @@ def _asked(desk: Desk, agent: Agent) -> Iterator[Reason]:
 
 
 def _of_queue(desk: Desk, queue: Queue) -> Iterator[Reason]:
-    blocking = [*_of_everything(desk), *_of_offer(queue)]
+    blocking = [*_of_everything(desk), *_of_offer(desk, queue)]
     buckets = [bucket for bucket in queue.buckets if bucket.counts[READY]]
     living = [set(agent.labels) for agent in _living(desk)]
     orphans = [b for b in buckets if b.require and not any(set(b.require) <= labels for labels in living)]

@@ -116,18 +116,29 @@ def queue_set(desk: Desk, command: QueueSet) -> list[e.Event]:
 
 def pause(desk: Desk, command: Pause) -> list[e.Event]:
     """No claims from the queue, or from any; holders may finish, unless ``hard`` asks them to stop."""
+    until = None if command.lasts is None else desk.now + command.lasts
     if command.all:
-        return [e.EverythingPaused(command.reason, command.hard)]
+        return [e.EverythingPaused(command.reason, command.hard, until)]
     if command.hard:
         raise Refusal("bad_request", "pause: hard goes with all")
-    return _with(desk, str(command.queue), paused=command.reason)
+    return _with(desk, str(command.queue), paused=command.reason, paused_until=until)
 
 
 def resume(desk: Desk, command: Resume) -> list[e.Event]:
     """Claims are allowed again, from the queue or from all that are not paused themselves."""
     if command.all:
         return [] if desk.tables.paused is None else [e.EverythingPaused(None)]
-    return _with(desk, str(command.queue), paused=None)
+    return _with(desk, str(command.queue), paused=None, paused_until=None)
+
+
+def pauses_over(desk: Desk, limit: int) -> list[e.Event]:
+    """End the pauses whose time is over, of at most so many queues."""
+    tables = desk.tables
+    over = islice((name for name, until in tables.resumes.items() if until <= desk.now), limit)
+    happened: list[e.Event] = [event for name in over for event in _with(desk, name, paused=None, paused_until=None)]
+    if tables.paused_until is not None and tables.paused_until <= desk.now:
+        happened.append(e.EverythingPaused(None))
+    return happened
 
 
 def _with(desk: Desk, name: str, **changed: Any) -> list[e.Event]:

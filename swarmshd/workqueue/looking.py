@@ -193,6 +193,11 @@ def get(desk: Desk, command: Get) -> dict[str, Any]:
     return {"data": data}
 
 
+def _born_before(desk: Desk, wanted: Filter) -> int | None:
+    """The moment before which what is meant was made, if that matters."""
+    return None if wanted.older is None else desk.now - wanted.older
+
+
 def _known_set(desk: Desk, wanted: Filter) -> list[Item] | None:
     """Every item that the filter can select, by id, and few others; None if that may be more than are looked at."""
     tables = desk.tables
@@ -213,7 +218,7 @@ def _known_set(desk: Desk, wanted: Filter) -> list[Item] | None:
     return sorted((item for found in sets for item in found.values()), key=attrgetter("id"))
 
 
-def _matches(item: Item, wanted: Filter) -> bool:
+def _matches(item: Item, wanted: Filter, before: int | None) -> bool:
     return (
         (item.state in wanted.state if wanted.state else wanted.all or item.state not in ENDED)
         and (item.queue.name in wanted.queue if wanted.queue else not item.is_lock)
@@ -221,6 +226,7 @@ def _matches(item: Item, wanted: Filter) -> bool:
         and (not wanted.team or item.team in wanted.team)
         and (wanted.agent is None or _agent_of(item) == wanted.agent)
         and (wanted.group is None or item.option("group") == wanted.group)
+        and (before is None or item.created_at <= before)
     )
 
 
@@ -234,7 +240,8 @@ def list_items(desk: Desk, command: List) -> dict[str, Any]:
     if known is None:
         page, last, more = _walk(desk, command)
     else:
-        found = [item for item in known if item.id > command.after_id and _matches(item, command)]
+        before = _born_before(desk, command)
+        found = [item for item in known if item.id > command.after_id and _matches(item, command, before)]
         page = found[: command.limit]
         more = len(found) > len(page)
         last = page[-1].id if page else command.after_id
@@ -249,12 +256,13 @@ def _walk(desk: Desk, command: List) -> tuple[list[Item], int, bool]:
     only_open = not command.all and not any(state in ENDED for state in command.state)
     items = tables.open if only_open else tables.items
     start = last or next(iter(items), 1) - 1
+    before = _born_before(desk, command)
     for looked, number in enumerate(filter(items.__contains__, tables.after(start))):
         desk.ready.scanned += 1
         if looked == LOOK_MAX:
             return page, last, True
         item = items[number]
-        if _matches(item, command):
+        if _matches(item, command, before):
             if len(page) == command.limit:
                 return page, last, True
             page.append(item)
@@ -265,7 +273,7 @@ def _walk(desk: Desk, command: List) -> tuple[list[Item], int, bool]:
 def count(desk: Desk, command: CountItems) -> dict[str, Any]:
     """How many, from the sizes of the sets that are kept where the filter allows it."""
     states = set(command.state or (OPEN | ENDED if command.all else OPEN))
-    if not desk.policy.indexed or LOCKS in command.queue:
+    if not desk.policy.indexed or LOCKS in command.queue or command.older is not None:
         by = _count_each(desk, command, states)
     elif command.agent is None and command.group is None and command.by in (None, "state", "queue"):
         if not command.type and not command.team:
@@ -321,10 +329,11 @@ def _count_each(desk: Desk, command: CountItems, states: set[str]) -> Counter[st
         queues = [tables.queues[name] for name in set(command.queue or tables.queues) if name in tables.queues]
         sets = [queue.items[state].values() for queue in queues for state in states]
     by: Counter[str] = Counter()
+    before = _born_before(desk, command)
     for found in sets:
         for item in found:
             desk.ready.scanned += 1
-            if item.state in states and _matches(item, command):
+            if item.state in states and _matches(item, command, before):
                 by[_value_of(item, item.state, command.by)] += 1
     return by
 

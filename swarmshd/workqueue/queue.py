@@ -15,6 +15,7 @@ from swarmshd.commands import (
     Actor,
     Cancel,
     Claim,
+    Clear,
     Evict,
     Heartbeat,
     Import,
@@ -28,6 +29,7 @@ from swarmshd.commands import (
 from swarmshd.workqueue import (
     answers,
     claiming,
+    clearing,
     explaining,
     exporting,
     governing,
@@ -79,6 +81,7 @@ CHANGES: dict[str, tuple[Rule, Answer]] = {
     "bury": (holding.bury, answers.ended),
     "kick": (mending.kick, answers.kicked),
     "cancel": (mending.cancel, answers.cancelled),
+    "clear": (clearing.clear, clearing.cleared),
     "edit": (mending.edit, answers.ended),
     "register": (governing.register, answers.of_agent),
     "quiet": (governing.quiet, answers.of_agent),
@@ -258,7 +261,7 @@ class WorkQueue:
             return len(command.ids) if command.ids is not None else 0 if agent is None else len(agent.holds)
         if isinstance(command, Import):
             return 2 * len(command.rows)
-        if isinstance(command, (Cancel, Evict, Register)):
+        if isinstance(command, (Cancel, Clear, Evict, Register)):
             return self.desk.policy.batch_size + 1
         return 4 if isinstance(command, Lock) else 2
 
@@ -283,6 +286,8 @@ class WorkQueue:
         for happened in timers.run_due(self.desk, self.deadlines, limit):
             yield self._apply_all(happened)
         yield from self.settle()
+        if self.tables.resume_at is not None and self.tables.resume_at <= self.desk.now:
+            yield self._apply_all(governing.pauses_over(self.desk, limit))
         if self._housekeeping_due() <= self.desk.now:
             for tidy in (timers.forget, timers.forget_keys):
                 happened = tidy(self.desk, FORGET_MAX)
@@ -330,8 +335,8 @@ class WorkQueue:
         """The instant at which :meth:`run_due` or :meth:`overdue` next has something to do; 0 is at once."""
         if self.tables.cascade:
             return 0
-        instants = (self.deadlines.next(), self.waiters.next_deadline(), self._housekeeping_due())
-        return min(instant for instant in instants if instant is not None)
+        mine = (self.deadlines.next(), self.waiters.next_deadline(), self.tables.resume_at, self._housekeeping_due())
+        return min(instant for instant in mine if instant is not None)
 
     def _housekeeping_due(self) -> int:
         tables, policy = self.tables, self.desk.policy

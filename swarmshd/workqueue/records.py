@@ -310,7 +310,9 @@ class Failure(NamedTuple):
     reason: str | None
 
 
-QUEUE_SETTINGS = ("paused", "closed", "limit", "max_length", "lease", "max_attempts", "crash_cap", "stall_after")
+QUEUE_SETTINGS = (
+    *("paused", "paused_until", "closed", "limit", "max_length", "lease", "max_attempts", "crash_cap", "stall_after"),
+)
 
 
 class Queue:

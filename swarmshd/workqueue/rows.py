@@ -42,6 +42,7 @@ def rows_of(tables: "Tables") -> Iterator[list[Any]]:
     yield [
         STATE, t.position, t.time, t.epoch, t.boot, t.ids_end, t.fences_end, t.positions_end,
         t.next_id, t.next_fence, t.paused, t.paused_hard, list(t.cascade), t.boot_fence, t.calm_at,
+        *([] if t.paused_until is None else [t.paused_until]),  # the digest of a state does not change with a version
     ]  # fmt: skip
     for queue in t.queues.values():
         yield [QUEUE, queue.name, queue.settings]
@@ -196,13 +197,15 @@ def _restore_state(tables: "Tables", row: Sequence[Any]) -> None:
     t = tables
     (
         t.position, t.time, t.epoch, t.boot, t.ids_end, t.fences_end, t.positions_end, t.next_id, t.next_fence,
-        t.paused, t.paused_hard, cascade, t.boot_fence, t.calm_at,
+        t.paused, t.paused_hard, cascade, t.boot_fence, t.calm_at, *more,
     ) = row[1:]  # fmt: skip
     t.cascade.extend(cascade)
+    t.paused_until = more[0] if more else None
+    t.look_at_pauses()
 
 
 def _restore_queue(tables: "Tables", row: Sequence[Any]) -> None:
-    tables.queue(row[1]).settings = row[2]
+    tables.set_queue(tables.queue(row[1]), row[2])
 
 
 def _restore_agent(tables: "Tables", row: Sequence[Any]) -> None:

@@ -113,6 +113,12 @@ class Tables:
         self.time = 0
         self.paused: str | None = None
         self.paused_hard = False
+        self.paused_until: int | None = None
+        """When the pause of everything ends by itself."""
+        self.resumes: dict[str, int] = {}
+        """Of the queues whose pause ends by itself: when."""
+        self.resume_at: int | None = None
+        """The first of all these moments."""
         self.uid: int | None = None
         self.pid: int | None = None
 
@@ -269,6 +275,23 @@ class Tables:
         if queue is None:
             queue = self.queues[intern(name)] = Queue(intern(name))
         return queue
+
+    def set_queue(self, queue: Queue, settings: dict[str, Any]) -> None:
+        """The queue has these settings from now on."""
+        queue.settings = settings
+        until = settings.get("paused_until")
+        if until is not None:
+            self.resumes[queue.name] = until
+        elif self.resumes.pop(queue.name, None) is None:
+            return
+        self.look_at_pauses()
+
+    def look_at_pauses(self) -> None:
+        """A pause began or ended: when the next one ends by itself may be another moment now."""
+        moments = list(self.resumes.values())
+        if self.paused_until is not None:
+            moments.append(self.paused_until)
+        self.resume_at = min(moments, default=None)
 
     def drop_queue(self, queue: Queue) -> None:
         """Forget the queue if there is nothing to remember of it."""
