@@ -23,6 +23,7 @@ SHORT = {
     "queue": "queue ls",
     "queue list": "queue ls",
     "queues": "queue ls",
+    "snapshot": "journal snapshot",
     "drain": "queue close",
     "clear": "queue clear",
     "agent register": "register",

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+CLEARED = b"\r\x1b[K"
 REDRAWN = 0.1
 """Seconds between two drawings."""
+
+
+WIDTH = 30
+"""Of the bar, in characters."""
+
+
+def _draw(share: float, note: str = "") -> None:
+    os.write(2, f"\r[{'#' * round(share * WIDTH):<{WIDTH}}] {share:4.0%}{note}".encode())
+
+
+@contextmanager
+def bar(shown: bool) -> Iterator[Callable[[float], None]]:
+    """Draws the share that it is called with; nothing unless ``shown``."""
+    try:
+        yield _draw if shown else lambda _: None
+    finally:
+        if shown:
+            os.write(2, CLEARED)
 
 
 class Progress:
@@ -41,9 +61,9 @@ class Progress:
             return
         self._shown_at = now
         share = min(1.0, self._share())
-        os.write(2, f"\r[{'#' * round(share * 30):<30}] {share:4.0%}  {done} {self._unit}".encode())
+        _draw(share, f"  {done} {self._unit}")
 
     def end(self) -> None:
         """Clear the bar."""
         if self._shown_at:
-            os.write(2, b"\r\x1b[K")
+            os.write(2, CLEARED)

@@ -810,6 +810,18 @@ _VERBS = (
         example="swarmctl journal archive --dry-run",
     ),
     Verb(
+        "journal snapshot",
+        "",
+        (),
+        wire="snapshot",
+        run="swarmctl.upkeep:snapshot",
+        group=DAEMON,
+        meaning="have a snapshot made now: position, bytes, seconds",
+        example="swarmctl snapshot",
+        note="It covers all that is there when it is asked for, and is read back before it counts. The daemon goes on "
+        "meanwhile. Who asks while one is made waits for it; an interrupt does not end it.",
+    ),
+    Verb(
         "backup",
         "FILE|-",
         (STATE_DIR, Option("--verify", "flag", "", "read the file instead, and say whether it can be restored")),

@@ -26,6 +26,26 @@ def settle(parent: int) -> None:
         os.nice(NICENESS)
 
 
+class Progress:
+    """How far a program is, told by a file that both it and the daemon have open; it may be told to nobody."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+        self._told = -1
+
+    def tell(self, share: float) -> None:
+        """So much is done, from 0 to 1."""
+        thousandths = int(min(share, 1.0) * 1000)
+        if self._descriptor is not None and thousandths != self._told:
+            self._told = thousandths
+            os.pwrite(self._descriptor, b"%04d" % thousandths, 0)
+
+    @staticmethod
+    def read(descriptor: int) -> float:
+        """What was told last."""
+        return int(os.pread(descriptor, 4, 0) or b"0") / 1000
+
+
 def fail(program: str, error: Exception, status: int) -> int:
     """Say in one line why nothing, or nothing more, comes of it; returns the status."""
     sys.stderr.write(f"swarmshd.{program}: {error}\n")

@@ -599,6 +599,14 @@ class ImportedQueue:
     stall_after: Milliseconds | None = None
 
 
+@frozen
+class Snapshot:
+    """``upto`` goes on with an earlier request: the position that the reply to it gave."""
+
+    upto: Position | None = None
+    wait: Milliseconds = Milliseconds(0)
+
+
 IMPORTED: dict[str, type] = {"item": ImportedItem, "agent": ImportedAgent, "queue": ImportedQueue}
 """The kinds of rows of an ``import``, and of what ``export`` gives."""
 
@@ -669,6 +677,7 @@ COMMANDS: dict[str, type] = {
     "config_unset": ConfigUnset,
     "reload": Reload,
     "journal": JournalFiles,
+    "snapshot": Snapshot,
 }
 """Every verb of the wire and the class of its command."""
 
@@ -1113,7 +1122,7 @@ def _line(line: object, uid: int, key: str | None) -> Request:
     if type(line) is not list or len(line) != 2:
         _bad("batch", f"expected [verb, arguments], not {_shown(line)}")
     verb, arguments = line
-    if verb in ("hello", "batch", "wait", "watch", "history", "import", "journal"):
+    if verb in ("hello", "batch", "wait", "watch", "history", "import", "journal", "snapshot"):
         _bad("batch", f"{verb} cannot stand in a batch")
     if key is not None and verb not in READS and type(arguments) is dict and "key" not in arguments:
         arguments = {**arguments, "key": key}

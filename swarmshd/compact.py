@@ -7,13 +7,13 @@ rehearses a recovery; then it writes the state to a temporary name, reads it bac
 on meanwhile, as it never touches a sealed segment, and removes what the new snapshot covers when the fold is done.
 Nothing is removed here.
 
-It declines to read or write another format than the daemon's (``--format``), so an update of the files under a
-running daemon cannot leave a snapshot that this daemon could not read. It runs at low priority and ends with its
-parent.
+It tells how far it is in the file that ``--progress`` names by its descriptor. It declines to read or write another
+format than the daemon's (``--format``), so an update of the files under a running daemon cannot leave a snapshot that
+this daemon could not read. It runs at low priority and ends with its parent.
 
 On success it prints one JSON line: ``position`` (of the snapshot), ``written`` (false: there was nothing to fold),
 ``segments``, ``batches``, ``items``, ``bytes``, ``seconds``. Exit status: 0 done; 74 the disk
-failed or is full; 75 another fold is running; 78 damage, or a difference of formats. Every failure is one line.
+failed or is full; 75 another fold is running; 76 a difference of formats; 78 damage. Every failure is one line.
 """
 
 import argparse
@@ -34,11 +34,18 @@ ROWS = 256
 """Rows in a chunk: few enough that the largest rows stay far below the bound of a chunk."""
 
 
+READ, WRITTEN = 0.6, 0.9
+"""How much of it is done when all was read, and when all was written and is to be read back; measured."""
+
+
 class Declined(Exception):
     """The fold cannot be done by this program; the text says why."""
 
 
-def load(recovery: journal.Recovery) -> tuple[Tables, int]:
+UNHEARD = beside.Progress(None)
+
+
+def load(recovery: journal.Recovery, progress: beside.Progress = UNHEARD) -> tuple[Tables, int]:
     """The state that the snapshot and the segments hold, and the number of batches applied.
 
     Raises:
@@ -49,13 +56,18 @@ def load(recovery: journal.Recovery) -> tuple[Tables, int]:
     if snapshot is not None and snapshot.program_format > events.FORMAT:
         raise Declined(f"the snapshot is of format {snapshot.program_format}, this program writes {events.FORMAT}")
     tables = Tables()
-    batches = 0
+    batches = done = 0
+    whole = max(recovery.size, 1)
     try:
         for chunk in recovery.chunks():
             tables.restore(events.decode_rows(chunk))
+            done += len(chunk)
+            progress.tell(READ * done / whole)
         for batch in recovery.batches():
             tables.replay(events.decode_batch(batch.body, batch.position))
             batches += 1
+            done += len(batch.body)
+            progress.tell(READ * done / whole)
     except ValueError as unknown:  # the CRCs are right, so another program wrote it
         raise Declined(f"the journal holds what this program does not know: {unknown}") from None
     return tables, batches
@@ -71,7 +83,9 @@ def encoded(tables: Tables) -> Iterator[bytes]:
     yield events.encode_row([DIGEST, digest.value])
 
 
-def write(directory: Path, tables: Tables, position: int, epoch: int) -> journal.SnapshotFacts:
+def write(
+    directory: Path, tables: Tables, position: int, epoch: int, progress: beside.Progress = UNHEARD
+) -> journal.SnapshotFacts:
     """Write the snapshot of ``tables``. Whatever goes wrong, nothing of it stays."""
     salt = int.from_bytes(os.urandom(4), "big")
     writer = journal.SnapshotWriter(
@@ -79,22 +93,26 @@ def write(directory: Path, tables: Tables, position: int, epoch: int) -> journal
     )
     try:
         rows = encoded(tables)
+        written = 0
         while chunk := list(islice(rows, ROWS)):
             writer.add(events.join_rows(chunk), len(chunk))
+            written += len(chunk)
+            progress.tell(READ + (WRITTEN - READ) * min(1, written / max(len(tables.items), 1)))
+        progress.tell(WRITTEN)
         return writer.finish()
     except BaseException:
         writer.abort()
         raise
 
 
-def fold(directory: Path, upto: int) -> dict[str, object]:
+def fold(directory: Path, upto: int, progress: beside.Progress = UNHEARD) -> dict[str, object]:
     """Make the next snapshot from all sealed segments that end at or before position ``upto``; return what was done."""
     began = perf_counter()
     recovery = journal.recover(directory, mend=False, upto=upto)
     done: dict[str, object] = {"position": recovery.snapshot_position, "written": False, "segments": 0}
     if recovery.segments:
-        tables, batches = load(recovery)
-        facts = write(directory, tables, recovery.position, recovery.epoch)
+        tables, batches = load(recovery, progress)
+        facts = write(directory, tables, recovery.position, recovery.epoch, progress)
         done = {"position": facts.position, "written": True, "segments": recovery.segments, "batches": batches}
         done |= {"items": len(tables.items), "bytes": facts.bytes}
     done["seconds"] = round(perf_counter() - began, 3)
@@ -107,6 +125,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, required=True, help="the directory of the journal")
     parser.add_argument("--upto", type=int, required=True, help="leave segments alone that end after this position")
     parser.add_argument("--format", type=int, required=True, help="the format that the daemon reads")
+    parser.add_argument("--progress", type=int, help="the descriptor of the file that tells how far it is")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="the process to end with")
     return parser.parse_args()
 
@@ -123,10 +142,13 @@ def main() -> int:
         options.directory.stat()  # there is nothing to make here
         lock.acquire(retries=0)
         with lock:
-            print(json.dumps(fold(options.directory, options.upto)), flush=True)  # noqa: T201 - its one result
+            done = fold(options.directory, options.upto, beside.Progress(options.progress))
+            print(json.dumps(done), flush=True)  # noqa: T201 - its one result
     except journal.Locked as locked:
         return beside.fail("compact", locked, 75)
-    except (journal.JournalError, Declined) as error:
+    except Declined as error:
+        return beside.fail("compact", error, 76)
+    except journal.JournalError as error:
         return beside.fail("compact", error, 78)
     except OSError as error:
         return beside.fail("compact", error, 74)

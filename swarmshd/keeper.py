@@ -6,6 +6,7 @@ Each is a task of its own that sleeps until it is needed. None of them decides a
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 import trio
 
 from swarmshd import events
+from swarmshd.beside import Progress
 from swarmshd.engine import Client, Engine
 from swarmshd.journal import Full, Journal, Sizes, Tended, Terms, fold_threshold
 from swarmshd.liveness import Watches
@@ -49,6 +51,18 @@ TEND_EVERY = 3600.0
 DAY = 86_400_000
 
 
+class FoldFailed(Exception):
+    """No snapshot was made, and the one before is as it was. ``code`` is that of a refusal, if one fits."""
+
+    def __init__(self, why: str, code: str | None = None) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+FAILURES = {74: "disk_full", 75: "busy", 76: "version", 78: "journal_corrupt"}
+"""What the exit status of a fold means. 74 may be another failure of the disk; its line says which."""
+
+
 class Keeper:
     """The tasks; ``journal_low`` is to be called when the journal's room runs low."""
 
@@ -66,6 +80,8 @@ class Keeper:
         self._fold_after = 0.0
         """No fold before this moment: one has failed."""
         self._declined = False
+        self._progress = os.memfd_create("progress")
+        """Where the fold tells how far it is."""
 
     def configure(self, settings: Settings) -> None:
         """Go by other settings from now on; what concerns the journal is looked up when it is needed."""
@@ -84,6 +100,38 @@ class Keeper:
             nursery.start_soon(self._tend, name="archive")
             nursery.start_soon(self._sweep, name="sweep")
             task_status.started()
+
+    # -- a snapshot on demand
+
+    @property
+    def folded(self) -> float:
+        """How much of the fold under way is done, from 0 to 1."""
+        return Progress.read(self._progress)
+
+    async def snapshot(self, upto: int) -> dict[str, Any]:
+        """See to it that a snapshot covers all up to a durable position; what there is then.
+
+        Raises:
+            FoldFailed: and why.
+        """
+        async with self._folding:
+            sizes: Sizes = await self._threads.run(self._journal.sizes)
+            done: dict[str, Any] = {"seconds": 0.0, "written": False}
+            if sizes.snapshot_position < upto:
+                os.pwrite(self._progress, b"0000", 0)
+                if not await self._turn(somehow=False):
+                    raise FoldFailed("the journal's disk has no room for another segment", "disk_full")
+                sizes = await self._threads.run(self._journal.sizes)
+                if not self._fits(sizes.largest):
+                    raise FoldFailed(f"a fold {self._engine.fold['declined']}", "overloaded")
+                done = await self._fold_sealed()
+                sizes = await self._threads.run(self._journal.sizes)
+        return {
+            "position": sizes.snapshot_position,
+            "bytes": sizes.snapshot,
+            "seconds": done["seconds"],
+            "written": done["written"],
+        }
 
     # -- room
 
@@ -221,27 +269,34 @@ class Keeper:
     async def fold(self) -> bool:
         """Fold what is sealed into the next snapshot, in a process of its own; prune what it covers."""
         async with self._folding:
-            return await self._fold_sealed()
+            try:
+                await self._fold_sealed()
+            except FoldFailed:
+                return False
+            return True
 
-    async def _fold_sealed(self) -> bool:
+    async def _fold_sealed(self) -> dict[str, Any]:
+        """What the fold says of itself. Raises FoldFailed, when the log has it."""
         upto = str(self._journal.durable)
         command = [sys.executable, "-m", "swarmshd.compact", "--directory", str(self._directory)]
-        command += ["--upto", upto, "--format", str(events.FORMAT)]
+        command += ["--upto", upto, "--format", str(events.FORMAT), "--progress", str(self._progress)]
         sizes: Sizes = await self._threads.run(self._journal.sizes)
         limit = FOLD_LIMIT + (sizes.bytes >> 20) * FOLD_LIMIT_PER_MIB
-        status, out, err = await run_beside(command, limit)
+        status, out, err = await run_beside(command, limit, pass_fds=(self._progress,))
         if status != 0:
             said = err.decode(errors="replace").strip().splitlines()
             why = f"exit status {status}: {said[-1] if said else 'it said nothing'}"
             if status is None:
                 why = f"it had not ended after {limit:.0f} s"
+            elif status < 0:
+                why = f"it was killed by {signal.Signals(-status).name}"
             log.error("fold: %s", why)
             self._engine.fold |= {"failed": why}
-            return False
+            raise FoldFailed(why, FAILURES.get(status or 0))
         facts: dict[str, Any] = json.loads(out)
         self._engine.fold = {"position": facts["position"], "seconds": facts["seconds"]}
         if not facts["position"]:
-            return True
+            return facts
         keep = self._terms().most > 0
         pruned = await self._threads.run(  # or an earlier fold was not
             partial(self._journal.prune, facts["position"], keep=keep)
@@ -252,7 +307,7 @@ class Keeper:
                 "folded up to position %d: %d items, %d bytes in %.1f s; pruned %d segments, %d bytes",
                 facts["position"], facts["items"], facts["bytes"], facts["seconds"], pruned.segments, pruned.bytes,
             )  # fmt: skip
-        return True
+        return facts
 
     # -- memory
 
@@ -290,13 +345,15 @@ class Threads:
         }
 
 
-async def run_beside(command: list[str], limit: float) -> tuple[int | None, bytes, bytes]:
+async def run_beside(
+    command: list[str], limit: float, pass_fds: tuple[int, ...] = ()
+) -> tuple[int | None, bytes, bytes]:
     """Run a program that says little; its exit status and what it wrote. After so many seconds it is killed: None.
 
     It is started by this thread, the one that lives as long as the daemon: see `beside.settle`.
     """
     process = subprocess.Popen(  # noqa: ASYNC220 - the interpreter uses vfork: a millisecond, whatever our size
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=pass_fds
     )
     with process:
         try:

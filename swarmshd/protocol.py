@@ -75,6 +75,7 @@ VERBS = {
     "config_unset": ADMIN,
     "reload": ADMIN,
     "journal": ADMIN,
+    "snapshot": ADMIN,
 }
 """Every verb and its class. ``batch`` needs the class of each command in it as well."""
 
@@ -83,6 +84,7 @@ CODES = {
     "bad_request": (2, False, "the request is not well formed"),
     "unknown_verb": (2, False, "there is no such verb"),
     "too_large": (2, False, "a frame, text, payload or list exceeds its limit"),
+    "failed": (1, True, "it was tried and failed; the message says why"),
     "empty": (3, True, "nothing to claim"),
     "timeout": (3, True, "what was waited for did not happen in time"),
     "capacity": (3, True, "the agent already holds as many items as its slots allow, or is quiet"),

@@ -91,7 +91,12 @@ CHANGES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         lease=spans, max_attempts=st.integers(0, 2), crash_cap=st.integers(0, 2), stall_after=durations,
     ),
     "pause": st.one_of(
-        st.just({"queue": "p"}), st.fixed_dictionaries({"all": st.just(True)}, optional={"hard": st.booleans()})
+        st.just({"queue": "p"}), st.fixed_dictionaries({"queue": st.just("p"), "lasts": spans}),
+        st.fixed_dictionaries({"all": st.just(True)}, optional={"hard": st.booleans(), "lasts": spans}),
+    ),
+    "clear": some(
+        queue=queues, state=st.lists(st.sampled_from(STATES), max_size=2), older=durations, held=st.booleans(),
+        reason=words, after_id=st.integers(0, 40),
     ),
     "resume": st.sampled_from([{"queue": "p"}, {"all": True}, {"all": True}]),
     "quiet": some(agent=agents),
@@ -106,6 +111,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "unlock": {"name": "l"},
     "register": {"agent": "a"},
     "queue_set": {"queue": "p"},
+    "clear": {"queue": "p"},
     "quiet": {"agent": "a"},
     "wake": {"agent": "a"},
     "evict": {"agent": "a"},
@@ -130,5 +136,5 @@ SELECTIONS = some(
     state=st.lists(st.sampled_from(STATES), max_size=2, unique=True),
     queue=st.lists(st.one_of(queues, queues, st.just("@lock")), max_size=2),
     type=st.lists(kinds, max_size=1), team=st.lists(st.just("x"), max_size=1), agent=agents,
-    group=st.sampled_from(["g", "h"]), all=st.booleans(),
+    group=st.sampled_from(["g", "h"]), all=st.booleans(), older=durations,
 )  # fmt: skip

@@ -39,7 +39,7 @@ ROOMS = {
     "systemd": "engine commands protocol",
     "server": "engine commands protocol settings",
     "salvage": "beside compact told workqueue journal records events settings",
-    "keeper": "engine journal liveness events settings",
+    "keeper": "beside engine journal liveness events settings",
     "carrier": "beside engine keeper salvage workqueue journal commands events protocol",
     "memory": "engine settings",
     "refusing": "carrier commands engine protocol server settings systemd",

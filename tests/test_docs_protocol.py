@@ -305,6 +305,9 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("journal", {"want": "archive", "dry_run": True}, ""),
     ("journal", {"want": "backup", "stream": 99}, "not_found"),
     ("journal", {"want": "secrets"}, "bad_request"),
+    ("snapshot", {"wait": 60_000}, ""),
+    ("snapshot", {"upto": 1 << 40}, "position_gone"),
+    ("batch", {"commands": [["snapshot", {}]]}, ""),
     ("nothing", {}, "unknown_verb"),
 ]
 
@@ -315,6 +318,7 @@ CHECKS = {
     **dict.fromkeys(("int", "ms", "time", "percent"), INT),
     **dict.fromkeys(("text", "name", "word"), TEXT),
     "priority": protocol.PRIORITIES.__contains__,
+    "number": lambda v: type(v) in (int, float),
     "bool": lambda v: type(v) is bool,
     "bytes": lambda v: type(v) is bytes,
     "map": lambda v: type(v) is dict,

@@ -333,6 +333,7 @@ def keyed(verb: str, held: Any) -> dict[str, Any]:
         "wake": {"agent": "z"},
         "evict": {"agent": "a"},
         "queue_set": {"queue": "default", "limit": 3},
+        "clear": {"queue": "default", "state": ["buried"]},
         "pause": {"queue": "default"},
         "resume": {"all": True},
         "import": {"run": "r", "rows": [["item", {"type": "t", "description": "d", "state": "done", **CAME_FROM}]]},
@@ -340,7 +341,7 @@ def keyed(verb: str, held: Any) -> dict[str, Any]:
     return arguments[verb]
 
 
-OF_THE_DAEMON = {"config_set", "config_unset", "reload", "journal"}
+OF_THE_DAEMON = {"config_set", "config_unset", "reload", "journal", "snapshot"}
 """They change no item, agent or queue, and nothing that is kept: doing them twice is doing them once."""
 
 CHANGES = sorted(

@@ -89,7 +89,7 @@ VOLATILE = (
 """Verbs whose replies tell of the state as it is now, also when they are repeated."""
 
 
-def selected(item: Item, wanted: dict[str, Any]) -> bool:
+def selected(item: Item, wanted: dict[str, Any], now: int) -> bool:
     """Whether ``list`` and ``count`` mean this item."""
     who = item.claim.agent.name if item.claim is not None else item.note("ended_by")
     return (
@@ -99,6 +99,7 @@ def selected(item: Item, wanted: dict[str, Any]) -> bool:
         and (not wanted.get("team") or item.team in wanted["team"])
         and ("agent" not in wanted or who == wanted["agent"])
         and ("group" not in wanted or item.option("group") == wanted["group"])
+        and item.created_at <= now - wanted.get("older", 0)
     )
 
 
@@ -287,7 +288,7 @@ class Anything(RuleBasedStateMachine):
     )
     def look(self, wanted: dict[str, Any], limit: int, by: str | None) -> None:
         """Pages and counts tell what a scan would."""
-        found = [item for item in self.house.tables.items.values() if selected(item, wanted)]
+        found = [item for item in self.house.tables.items.values() if selected(item, wanted, self.house.now)]
         listed: list[int] = []
         page: dict[str, Any] = {"after_id": 0, "more": True}
         while page["more"]:

@@ -233,6 +233,8 @@ _swarmctl_verb() {
             options='--state-dir --all --dry-run'
             values+='--state-dir=files '
             ;;
+        'journal snapshot')
+            ;;
         'backup')
             options='--state-dir --verify'
             values+='--state-dir=files '
@@ -240,7 +242,7 @@ _swarmctl_verb() {
             ;;
         'help')
             options='--all'
-            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|exit|agents...'
+            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|exit|agents...'
             ;;
         'queue pause')
             options='--all --hard --for -m --message'
@@ -256,6 +258,8 @@ _swarmctl_verb() {
             ;;
         'queues')
             places='ask:queues...'
+            ;;
+        'snapshot')
             ;;
         'drain')
             places='ask:queues...'
@@ -390,10 +394,10 @@ _swarmctl() {
             queue) _swarmctl_place 'ls|show|set|close|clear|pause|resume|list' ;;
             agent) _swarmctl_place 'ls|show|quiet|wake|evict|register|list' ;;
             config) _swarmctl_place 'show|get|set|unset|reload|ls|list' ;;
-            journal) _swarmctl_place 'list|check|dump|repair|archive|ls' ;;
+            journal) _swarmctl_place 'list|check|dump|repair|archive|snapshot|ls' ;;
         esac
     elif [[ -z $verb ]]; then
-        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict'
+        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict'
     else
         for word in $places; do
             [[ $count -eq 0 || $word == *... ]] && break

@@ -36,7 +36,7 @@ from swarmctl.aio.keeping import Keeper
 from swarmctl.aio.locked import Lock
 from swarmctl.aio.looping import Events, Rows, Work
 from swarmctl.aio.pipeline import Pipeline
-from swarmctl.client import asking, several
+from swarmctl.client import asking, operating, several
 from swarmctl.client.ask import Ask, Reference, Reply, Seconds, Words, milliseconds
 from swarmctl.client.asker import Asker, keyed
 from swarmctl.client.pipeline import Handle
@@ -57,6 +57,7 @@ class Client(Asker, Verbs):
     """
 
     wait = Verb(asking.wait)
+    snapshot = Verb(operating.snapshot)
 
     def _begin(self) -> None:
         self._shared = Connection(self._socket, self._timeout)

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar, overload
 
-from swarmctl.client import asking, several
+from swarmctl.client import asking, operating, several
 from swarmctl.client.ask import Ask, Reference, Reply, Seconds, Words, milliseconds
 from swarmctl.client.asker import Asker, keyed
 from swarmctl.client.claimed import Claimed
@@ -41,6 +41,7 @@ class Client(Asker, Verbs):
     """The queue, for any number of threads; what it is made from stands at ``Asker``."""
 
     wait = Verb(asking.wait)
+    snapshot = Verb(operating.snapshot)
 
     def _begin(self) -> None:
         self._pool = Pool(self._socket, self._timeout, self._size, self._patience, reuse=self._reuse)

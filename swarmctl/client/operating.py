@@ -155,6 +155,15 @@ def clear(
     return Ask("clear", _reply, {**arguments, "reason": reason, "after_id": after_id})
 
 
+def snapshot(upto: int | None = None, *, wait: Seconds = 60) -> Ask[Reply]:
+    """Have a snapshot made: ``position``, ``bytes``, ``seconds``; ``done`` is false when it takes longer than ``wait``.
+
+    Ask again then, with the ``upto`` of the reply; ``share`` says how far it is.
+    """
+    milliseconds(wait)
+    return Ask("snapshot", _reply, {"upto": upto}, wait=wait)
+
+
 def status() -> Ask[Reply]:
     """How the daemon is."""
     return Ask("status", _reply, {})

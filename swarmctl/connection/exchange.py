@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Result = dict[str, Any]
 
-WAITS = {"claim": "wait", "lock": "wait", "wait": "timeout", "watch": "timeout"}
+WAITS = {"claim": "wait", "lock": "wait", "wait": "timeout", "watch": "timeout", "snapshot": "wait"}
 """The argument that holds a verb's wait in milliseconds."""
 
 CLAIMS = ("claim", "claim_new", "lock")

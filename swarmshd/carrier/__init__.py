@@ -6,6 +6,7 @@
 ``inspection``  what is asked of the journal's files: list, check, dump, archive, backup
 ``streams``     the processes that look at them, which tell more than one reply holds
 ``digest``      what the daemon's state is at a position
+``snapshots``   one fold for all who ask for one
 """
 
 from swarmshd.carrier.carrier import Carrier

@@ -12,6 +12,7 @@ import trio
 
 from swarmshd.carrier.inspection import Inspection
 from swarmshd.carrier.past import Past
+from swarmshd.carrier.snapshots import Snapshots
 from swarmshd.carrier.streams import Streams
 from swarmshd.commands import Refusal, encode_granted, encode_refusal
 from swarmshd.engine import Engine, Errand
@@ -28,6 +29,7 @@ class Carrier:
 
     def __init__(self, engine: Engine, keeper: Keeper, directory: Path) -> None:
         self._engine = engine
+        self._snapshots = Snapshots(engine, keeper)
         self._past = Past(directory, lambda: engine.journal.durable)
         self._streams = Streams(directory, lambda: engine.space.full is not None)
         self._inspection = Inspection(engine, keeper, self._streams)
@@ -35,6 +37,7 @@ class Carrier:
             "watch": self._past.watch,
             "history": self._past.history,
             "journal": self._inspection.journal,
+            "snapshot": self._snapshots.take,
         }
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -42,6 +45,7 @@ class Carrier:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._past.forget)
             nursery.start_soon(self._streams.forget)
+            nursery.start_soon(self._snapshots.run)
 
             def carry(errand: Errand) -> None:
                 nursery.start_soon(self._carry, errand, name=errand.verb)

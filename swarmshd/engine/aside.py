@@ -1,7 +1,8 @@
 """Requests that are answered later, and not by the rules: those who follow the events, and errands.
 
 A ``watch`` follows the ring of the last events; where it begins before that, it is an errand, as a ``history`` is:
-the journal's files are read for it. What is asked of the journal's files themselves always is one.
+the journal's files are read for it. What is asked of the journal's files themselves always is one, and so is what the
+daemon is to do to itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from swarmshd.told import EVERYTHING, Place, Wanted
 from swarmshd.workqueue.looking import watched
 from swarmshd.workqueue.queue import WorkQueue
 
-ASIDE = frozenset(("watch", "history", "journal"))
+ASIDE = frozenset(("watch", "history", "journal", "snapshot"))
 """The verbs that are answered here."""
 
 

@@ -105,6 +105,12 @@ class Recovery:
         return len(self._segments)
 
     @property
+    def size(self) -> int:
+        """Bytes of the files that will be read."""
+        snapshots = files.size_of(self._found.snapshots[-1:])
+        return snapshots + files.size_of([(0, segment.path) for segment in self._segments])
+
+    @property
     def position(self) -> int:
         """The position of the last event; 0 if there was none."""
         self._need_done()

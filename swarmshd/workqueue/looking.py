@@ -3,7 +3,6 @@
 Fields that have no value are left out. Payloads and outputs are told by their size; ``get`` has the bytes.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from heapq import nsmallest
 from itertools import chain, islice
@@ -12,7 +11,6 @@ from typing import Any
 
 from swarmshd.commands import (
     Agents,
-    CountItems,
     Filter,
     Get,
     Held,
@@ -26,7 +24,6 @@ from swarmshd.commands import (
 )
 from swarmshd.protocol import PRIORITIES
 from swarmshd.workqueue.desk import Desk, find, find_any, lease_of, max_attempts, queues_of_work
-from swarmshd.workqueue.ready import Bucket
 from swarmshd.workqueue.records import (
     BLOCKED,
     BURIED,
@@ -34,7 +31,6 @@ from swarmshd.workqueue.records import (
     CLAIMED,
     DONE,
     ENDED,
-    LOCKS,
     OPEN,
     READY,
     SETTLED,
@@ -193,7 +189,7 @@ def get(desk: Desk, command: Get) -> dict[str, Any]:
     return {"data": data}
 
 
-def _born_before(desk: Desk, wanted: Filter) -> int | None:
+def born_before(desk: Desk, wanted: Filter) -> int | None:
     """The moment before which what is meant was made, if that matters."""
     return None if wanted.older is None else desk.now - wanted.older
 
@@ -218,19 +214,21 @@ def _known_set(desk: Desk, wanted: Filter) -> list[Item] | None:
     return sorted((item for found in sets for item in found.values()), key=attrgetter("id"))
 
 
-def _matches(item: Item, wanted: Filter, before: int | None) -> bool:
+def matches(item: Item, wanted: Filter, before: int | None) -> bool:
+    """Whether the item is one of those that are meant."""
     return (
         (item.state in wanted.state if wanted.state else wanted.all or item.state not in ENDED)
         and (item.queue.name in wanted.queue if wanted.queue else not item.is_lock)
         and (not wanted.type or item.type in wanted.type)
         and (not wanted.team or item.team in wanted.team)
-        and (wanted.agent is None or _agent_of(item) == wanted.agent)
+        and (wanted.agent is None or agent_of(item) == wanted.agent)
         and (wanted.group is None or item.option("group") == wanted.group)
         and (before is None or item.created_at <= before)
     )
 
 
-def _agent_of(item: Item) -> str | None:
+def agent_of(item: Item) -> str | None:
+    """Who holds it, or has ended it."""
     return item.claim.agent.name if item.claim is not None else item.note("ended_by")
 
 
@@ -240,8 +238,8 @@ def list_items(desk: Desk, command: List) -> dict[str, Any]:
     if known is None:
         page, last, more = _walk(desk, command)
     else:
-        before = _born_before(desk, command)
-        found = [item for item in known if item.id > command.after_id and _matches(item, command, before)]
+        before = born_before(desk, command)
+        found = [item for item in known if item.id > command.after_id and matches(item, command, before)]
         page = found[: command.limit]
         more = len(found) > len(page)
         last = page[-1].id if page else command.after_id
@@ -256,99 +254,18 @@ def _walk(desk: Desk, command: List) -> tuple[list[Item], int, bool]:
     only_open = not command.all and not any(state in ENDED for state in command.state)
     items = tables.open if only_open else tables.items
     start = last or next(iter(items), 1) - 1
-    before = _born_before(desk, command)
+    before = born_before(desk, command)
     for looked, number in enumerate(filter(items.__contains__, tables.after(start))):
         desk.ready.scanned += 1
         if looked == LOOK_MAX:
             return page, last, True
         item = items[number]
-        if _matches(item, command, before):
+        if matches(item, command, before):
             if len(page) == command.limit:
                 return page, last, True
             page.append(item)
         last = number
     return page, last, False
-
-
-def count(desk: Desk, command: CountItems) -> dict[str, Any]:
-    """How many, from the sizes of the sets that are kept where the filter allows it."""
-    states = set(command.state or (OPEN | ENDED if command.all else OPEN))
-    if not desk.policy.indexed or LOCKS in command.queue or command.older is not None:
-        by = _count_each(desk, command, states)
-    elif command.agent is None and command.group is None and command.by in (None, "state", "queue"):
-        if not command.type and not command.team:
-            by = _count_queues(desk, command, states)
-        else:
-            by = _count_kinds(desk, command, states & OPEN) + _count_each(desk, command, states & ENDED)
-    elif command.agent is None and command.group is None and command.by in ("type", "team"):
-        by = _count_kinds(desk, command, states & OPEN) + _count_each(desk, command, states & ENDED)
-    else:
-        by = _count_each(desk, command, states)
-    return (
-        {"count": by.total()} if command.by is None else {"by": {key: number for key, number in by.items() if number}}
-    )
-
-
-def _count_queues(desk: Desk, command: CountItems, states: set[str]) -> Counter[str]:
-    """By state or queue: the queues know."""
-    queues = desk.tables.queues
-    by: Counter[str] = Counter()
-    for queue in (
-        [queues[name] for name in set(command.queue) if name in queues] if command.queue else queues_of_work(desk)
-    ):
-        for state in states:
-            by[queue.name if command.by == "queue" else state] += len(queue.items[state])
-    return by
-
-
-def _count_kinds(desk: Desk, command: CountItems, states: set[str]) -> Counter[str]:
-    """Open items by state, queue, type or team: the buckets know."""
-    by: Counter[str] = Counter()
-    for bucket in desk.ready.buckets.values():
-        if (
-            (not command.queue or bucket.queue.name in command.queue)
-            and (not command.type or bucket.type in command.type)
-            and (not command.team or bucket.team in command.team)
-        ):
-            for state in states:
-                by[_value_of(bucket, state, command.by)] += bucket.counts[state]
-    return by
-
-
-def _count_each(desk: Desk, command: CountItems, states: set[str]) -> Counter[str]:
-    """One item after the other, of the smallest sets that hold all that are meant."""
-    tables = desk.tables
-    sets: list[Iterable[Item]]
-    if command.agent is not None and states <= {CLAIMED}:
-        agent = tables.agents.get(command.agent)
-        sets = [] if agent is None else [agent.holds.values()]
-    elif command.group is not None:
-        group = tables.groups.get(command.group)
-        sets = [] if group is None else [group.open.values(), group.ended.values()]
-    else:
-        queues = [tables.queues[name] for name in set(command.queue or tables.queues) if name in tables.queues]
-        sets = [queue.items[state].values() for queue in queues for state in states]
-    by: Counter[str] = Counter()
-    before = _born_before(desk, command)
-    for found in sets:
-        for item in found:
-            desk.ready.scanned += 1
-            if item.state in states and _matches(item, command, before):
-                by[_value_of(item, item.state, command.by)] += 1
-    return by
-
-
-def _value_of(item: Item | Bucket, state: str, by: str | None) -> str:
-    if by is None or by == "state":
-        return state
-    if by == "queue":
-        return item.queue.name
-    if by == "type":
-        return item.type
-    if by == "team":
-        return item.team or "-"
-    assert isinstance(item, Item)
-    return str((_agent_of(item) if by == "agent" else item.option("group")) or "-")
 
 
 def held(desk: Desk, command: Held) -> dict[str, Any]:

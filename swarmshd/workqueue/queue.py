@@ -30,6 +30,7 @@ from swarmshd.workqueue import (
     answers,
     claiming,
     clearing,
+    counting,
     explaining,
     exporting,
     governing,
@@ -95,7 +96,7 @@ CHANGES: dict[str, tuple[Rule, Answer]] = {
 LOOKS: dict[str, Callable[[Desk, Any], dict[str, Any]]] = {
     "show": looking.show,
     "list": looking.list_items,
-    "count": looking.count,
+    "count": counting.count,
     "get": looking.get,
     "held": looking.held,
     "agents": looking.agents,

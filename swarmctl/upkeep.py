@@ -1,0 +1,43 @@
+"""What a person has the daemon do to itself and waits for: a snapshot."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from swarmctl.cli import Call
+
+    Facts = dict[str, Any]
+
+LOOK, PATIENCE = 250, 30_000
+"""Milliseconds after which it is asked how far it is, where somebody looks, and elsewhere."""
+
+
+def snapshot(call: Call) -> int:
+    """Have a snapshot made, and say which."""
+    from swarmctl.progress import bar
+
+    seen = os.isatty(2) and not call.quiet and not call.json
+    facts: Facts = {"done": False, "share": 0.0}
+    asked: Facts = {}
+    with bar(seen) as show:
+        while not facts["done"]:
+            show(facts["share"])
+            facts = call.ask("snapshot", {**asked, "key": call.key()}, wait_ms=LOOK if seen else PATIENCE)
+            asked = {"upto": facts["upto"]}
+    del facts["done"], facts["upto"]
+    if call.json:
+        call.emit(facts)
+    elif call.quiet:
+        call.out.row(facts["position"])
+    elif call.out.terminal:
+        from swarmctl.render import amount
+
+        made = f"in {facts['seconds']:.1f} s" if facts["written"] else "there already, and nothing happened since"
+        call.out.text(f"snapshot of position {facts['position']}: {amount(facts['bytes'])}, {made}\n")
+    else:
+        call.out.row(facts["position"], facts["bytes"], facts["seconds"])
+    return 0
