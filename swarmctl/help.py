@@ -35,7 +35,7 @@ Parts      queue ls|show|set|pause|resume|close|clear
            agent ls|show|register|quiet|wake|evict
 Daemon     status  health  stats  top  config show|get|set|unset|reload  export
            dashboard  import  backup
-           journal list|check|dump|repair|archive|snapshot
+           journal list|check|dump|repair|archive|snapshot|reindex
 More       help VERB  ·  help agents  ·  help exit  ·  help --all  ·  completion
 
   swarmctl submit test 'Run the tests' -p high      put an item in, get its id

@@ -24,6 +24,7 @@ SHORT = {
     "queue list": "queue ls",
     "queues": "queue ls",
     "snapshot": "journal snapshot",
+    "index rebuild": "journal reindex",
     "drain": "queue close",
     "clear": "queue clear",
     "agent register": "register",
@@ -66,7 +67,7 @@ LOG = ("get", "output")
 
 OUTPUTS = ("log", "output")
 
-NOUNS = ("queue", "agent", "config", "journal")
+NOUNS = ("queue", "agent", "config", "journal", "index")
 """Words that are verbs together with the next one."""
 
 

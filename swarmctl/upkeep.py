@@ -1,4 +1,4 @@
-"""What a person has the daemon do to itself and waits for: a snapshot."""
+"""What a person has the daemon do to itself and waits for: a snapshot, the indexes gone through."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from swarmctl.cli import Call
 
     Facts = dict[str, Any]
+
+LONGEST = 3600.0
+"""Seconds that the indexes may take, unless --timeout says otherwise: they are gone through beside all other work."""
 
 LOOK, PATIENCE = 250, 30_000
 """Milliseconds after which it is asked how far it is, where somebody looks, and elsewhere."""
@@ -40,4 +43,26 @@ def snapshot(call: Call) -> int:
         call.out.text(f"snapshot of position {facts['position']}: {amount(facts['bytes'])}, {made}\n")
     else:
         call.out.row(facts["position"], facts["bytes"], facts["seconds"])
+    return 0
+
+
+def reindex(call: Call) -> int:
+    """Have the indexes gone through, and say what differed."""
+    timeout = None if "timeout" in call.given else LONGEST
+    found = call.connection.call("reindex", {"key": call.key()}, timeout=timeout)
+    if call.json:
+        call.emit(found)
+        return 0
+    if call.out.terminal and not call.quiet:
+        differed = (
+            f"{found['differed']} entries differed and were put right" if found["differed"] else "nothing differed"
+        )
+        call.out.text(f"{found['items']} items in {found['seconds']:.1f} s: {differed}\n")
+    else:
+        call.out.row(*([found["differed"]] if call.quiet else [found["items"], found["differed"], found["seconds"]]))
+    for each in found["differences"]:
+        call.remark(f"{each['index']}: {each.get('id', each.get('name'))}: {each['what']}")
+    untold = found["differed"] - len(found["differences"])
+    if untold:
+        call.remark(f"and {untold} more")
     return 0

@@ -817,9 +817,21 @@ _VERBS = (
         run="swarmctl.upkeep:snapshot",
         group=DAEMON,
         meaning="have a snapshot made now: position, bytes, seconds",
-        example="swarmctl snapshot",
+        example="swarmctl journal snapshot",
         note="It covers all that is there when it is asked for, and is read back before it counts. The daemon goes on "
         "meanwhile. Who asks while one is made waits for it; an interrupt does not end it.",
+    ),
+    Verb(
+        "journal reindex",
+        "",
+        (),
+        wire="reindex",
+        run="swarmctl.upkeep:reindex",
+        group=DAEMON,
+        meaning="go through the indexes: items, how many entries differed, seconds",
+        example="swarmctl journal reindex",
+        note="Every index in memory is derived from the items once more and compared; what differs is put right, and "
+        "said on standard error. Nothing should. The daemon serves in between.",
     ),
     Verb(
         "backup",

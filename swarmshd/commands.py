@@ -607,6 +607,11 @@ class Snapshot:
     wait: Milliseconds = Milliseconds(0)
 
 
+@frozen
+class Reindex:
+    pass
+
+
 IMPORTED: dict[str, type] = {"item": ImportedItem, "agent": ImportedAgent, "queue": ImportedQueue}
 """The kinds of rows of an ``import``, and of what ``export`` gives."""
 
@@ -678,11 +683,17 @@ COMMANDS: dict[str, type] = {
     "reload": Reload,
     "journal": JournalFiles,
     "snapshot": Snapshot,
+    "reindex": Reindex,
 }
 """Every verb of the wire and the class of its command."""
 
 READS = frozenset(verb for verb, access in protocol.VERBS.items() if access == protocol.READ)
 """Verbs that change nothing; they take no idempotency key."""
+
+NOT_IN_BATCH = frozenset(
+    ("hello", "batch", "wait", "watch", "history", "import", "journal", "snapshot", "reindex"),
+)
+"""Verbs that stand alone in their frame."""
 
 WATCHING = frozenset(("claim", "claim_new", "register", "hold", "lock"))
 """Verbs that may have a process watched, whose descriptor comes along."""
@@ -1122,7 +1133,7 @@ def _line(line: object, uid: int, key: str | None) -> Request:
     if type(line) is not list or len(line) != 2:
         _bad("batch", f"expected [verb, arguments], not {_shown(line)}")
     verb, arguments = line
-    if verb in ("hello", "batch", "wait", "watch", "history", "import", "journal", "snapshot"):
+    if verb in NOT_IN_BATCH:
         _bad("batch", f"{verb} cannot stand in a batch")
     if key is not None and verb not in READS and type(arguments) is dict and "key" not in arguments:
         arguments = {**arguments, "key": key}

@@ -76,6 +76,7 @@ VERBS = {
     "reload": ADMIN,
     "journal": ADMIN,
     "snapshot": ADMIN,
+    "reindex": ADMIN,
 }
 """Every verb and its class. ``batch`` needs the class of each command in it as well."""
 

@@ -308,6 +308,7 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("snapshot", {"wait": 60_000}, ""),
     ("snapshot", {"upto": 1 << 40}, "position_gone"),
     ("batch", {"commands": [["snapshot", {}]]}, ""),
+    ("reindex", {}, ""),
     ("nothing", {}, "unknown_verb"),
 ]
 

@@ -146,7 +146,7 @@ def test_what_cannot_be_folded_is_said_in_one_line(tmp_path):
     assert not directory.exists()
     fill(directory)
     status, err = refusal(fold(directory, 5, "--format", "99"))
-    assert status == 78
+    assert status == 76
     assert "format 99" in err
     with StateLock(directory, "fold.lock") as lock:
         lock.acquire()

@@ -341,7 +341,7 @@ def keyed(verb: str, held: Any) -> dict[str, Any]:
     return arguments[verb]
 
 
-OF_THE_DAEMON = {"config_set", "config_unset", "reload", "journal", "snapshot"}
+OF_THE_DAEMON = {"config_set", "config_unset", "reload", "journal", "snapshot", "reindex"}
 """They change no item, agent or queue, and nothing that is kept: doing them twice is doing them once."""
 
 CHANGES = sorted(

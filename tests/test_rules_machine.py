@@ -7,6 +7,7 @@ entry of the journal stays small, a repetition changes nothing, and what is told
 """
 
 from collections import Counter
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from swarmshd import events as e
 from swarmshd.commands import Actor, Refusal
 from swarmshd.protocol import STATES
 from swarmshd.workqueue.records import BURIED, CANCELLED, CLAIMED, ENDED, READY, SCHEDULED, Item
+from swarmshd.workqueue.reindexing import Reindexing
 from swarmshd.workqueue.tables import Tables
 from tests.asking import (
     CHANGES,
@@ -74,6 +76,8 @@ LIMITS: dict[str, Any] = {
     "waiters_max": 4,
 }
 VOLATILE = (
+    "clear",
+    "pause",
     "claim",
     "claim_new",
     "lock",
@@ -110,6 +114,7 @@ class Anything(RuleBasedStateMachine):
         self.boots = 1
         self.fence = 0
         self.tokens: list[str] = ["1.0000000000000000"]
+        self.through: tuple[Reindexing, Generator[None]] | None = None
         self.kept: dict[str, tuple[str, dict[str, Any], Any]] = {}
         """Key -> verb, arguments and reply of the last command under it that was granted."""
 
@@ -377,6 +382,19 @@ class Anything(RuleBasedStateMachine):
         else:
             self.restart(not sure)
 
+    @rule(steps=st.sampled_from([1, 2, 3, 8, 1000]))
+    def go_through_the_indexes(self, steps: int) -> None:
+        """A part of the way; whatever happens in between, nothing differs."""
+        if self.through is None:
+            work = self.house.queue.reindex()
+            self.through = work, work.steps()
+        work, remaining = self.through
+        for _ in range(steps):
+            if next(remaining, self) is self:
+                self.through = None
+                break
+        assert not work.differed, work.told
+
     def fold(self) -> None:
         """A snapshot is made, and the daemon goes on: who starts later begins with the one and replays the rest."""
         tables = Tables()
@@ -408,6 +426,9 @@ class Anything(RuleBasedStateMachine):
         self.turn()
         before = rows(self.house.tables)
         seen = self.told()
+        if self.through is not None:
+            self.through[1].close()
+            self.through = None
         self.house = self.house.restored()
         assert rows(self.house.tables) == before
         assert self.told() == seen

@@ -235,6 +235,8 @@ _swarmctl_verb() {
             ;;
         'journal snapshot')
             ;;
+        'journal reindex')
+            ;;
         'backup')
             options='--state-dir --verify'
             values+='--state-dir=files '
@@ -242,7 +244,7 @@ _swarmctl_verb() {
             ;;
         'help')
             options='--all'
-            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|exit|agents...'
+            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|index|exit|agents...'
             ;;
         'queue pause')
             options='--all --hard --for -m --message'
@@ -260,6 +262,8 @@ _swarmctl_verb() {
             places='ask:queues...'
             ;;
         'snapshot')
+            ;;
+        'index rebuild')
             ;;
         'drain')
             places='ask:queues...'
@@ -367,7 +371,7 @@ _swarmctl() {
             _swarmctl_verb "$verb" || return
         elif [[ -z $verb ]]; then
             case $word in
-                queue | agent | config | journal) noun=$word ;;
+                queue | agent | config | journal | index) noun=$word ;;
                 *) verb=$word; _swarmctl_verb "$verb" || return ;;
             esac
         else
@@ -394,10 +398,11 @@ _swarmctl() {
             queue) _swarmctl_place 'ls|show|set|close|clear|pause|resume|list' ;;
             agent) _swarmctl_place 'ls|show|quiet|wake|evict|register|list' ;;
             config) _swarmctl_place 'show|get|set|unset|reload|ls|list' ;;
-            journal) _swarmctl_place 'list|check|dump|repair|archive|snapshot|ls' ;;
+            journal) _swarmctl_place 'list|check|dump|repair|archive|snapshot|reindex|ls' ;;
+            index) _swarmctl_place 'rebuild' ;;
         esac
     elif [[ -z $verb ]]; then
-        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict'
+        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|index'
     else
         for word in $places; do
             [[ $count -eq 0 || $word == *... ]] && break

@@ -139,10 +139,11 @@ complete -c swarmctl -n '__swarmctl_first' -a 'agent' -d 'ls, show, quiet, wake,
 complete -c swarmctl -n '__swarmctl_first' -a 'agents' -d 'the agents, what they hold and whether they live'
 complete -c swarmctl -n '__swarmctl_first' -a 'config' -d 'show, get, set, unset, reload, ls, list'
 complete -c swarmctl -n '__swarmctl_first' -a 'reload' -d 'have the daemon read its file again; prints what changed'
-complete -c swarmctl -n '__swarmctl_first' -a 'journal' -d 'list, check, dump, repair, archive, snapshot, ls'
+complete -c swarmctl -n '__swarmctl_first' -a 'journal' -d 'list, check, dump, repair, archive, snapshot, reindex, ls'
 complete -c swarmctl -n '__swarmctl_first' -a 'quiet' -d 'it gets no new items'
 complete -c swarmctl -n '__swarmctl_first' -a 'wake' -d 'end quiet'
 complete -c swarmctl -n '__swarmctl_first' -a 'evict' -d 'take back what it holds and forget it; prints how many items went back'
+complete -c swarmctl -n '__swarmctl_first' -a 'index' -d 'rebuild'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'ls' -d 'the queues and what is in them'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'show' -d 'a queue and its settings'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'set' -d 'limit, max-length, lease, max-attempts, crash-cap, stall-after, closed'
@@ -171,7 +172,9 @@ complete -c swarmctl -n '__swarmctl_noun journal' -a 'dump' -d 'every event that
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'repair' -d 'make a sound journal of what is sound of a damaged one, and say what is lost'
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'archive' -d 'compress what is old enough, remove what is too old or too much'
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'snapshot' -d 'have a snapshot made now: position, bytes, seconds'
+complete -c swarmctl -n '__swarmctl_noun journal' -a 'reindex' -d 'go through the indexes: items, how many entries differed, seconds'
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'ls' -d 'the journal\'s files: kind, file, bytes, positions, epoch'
+complete -c swarmctl -n '__swarmctl_noun index' -a 'rebuild' -d 'go through the indexes: items, how many entries differed, seconds'
 
 complete -c swarmctl -n '__swarmctl_at any submit' -s p -l priority -d 'low, medium, high or critical (medium)' -r -k -a 'critical high medium low' -f
 complete -c swarmctl -n '__swarmctl_at any submit' -l queue -d 'the queue (default: $SWARMSH_QUEUE, else default)' -r -k -a '(__swarmctl_ask queues)' -f
@@ -432,11 +435,12 @@ complete -c swarmctl -n '__swarmctl_at any journal archive' -l all -d 'compress 
 complete -c swarmctl -n '__swarmctl_at any journal archive' -l dry-run -d 'only say what would be done'
 
 
+
 complete -c swarmctl -n '__swarmctl_at any backup' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 complete -c swarmctl -n '__swarmctl_at any backup' -l verify -d 'read the file instead, and say whether it can be restored'
 
 complete -c swarmctl -n '__swarmctl_at any help' -l all -d 'every name that is accepted'
-complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup help queue queues snapshot drain clear agent agents config reload journal quiet wake evict exit agents' -f
+complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup help queue queues snapshot drain clear agent agents config reload journal quiet wake evict index exit agents' -f
 
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l all -d 'every queue'
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l hard -d 'with --all: running work is told to stop as well'
@@ -450,6 +454,7 @@ complete -c swarmctl -n '__swarmctl_at 0+ queue resume' -k -a '(__swarmctl_ask q
 complete -c swarmctl -n '__swarmctl_at 0+ queue list' -k -a '(__swarmctl_ask queues)' -f
 
 complete -c swarmctl -n '__swarmctl_at 0+ queues' -k -a '(__swarmctl_ask queues)' -f
+
 
 
 complete -c swarmctl -n '__swarmctl_at 0+ drain' -k -a '(__swarmctl_ask queues)' -f

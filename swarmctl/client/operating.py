@@ -164,6 +164,11 @@ def snapshot(upto: int | None = None, *, wait: Seconds = 60) -> Ask[Reply]:
     return Ask("snapshot", _reply, {"upto": upto}, wait=wait)
 
 
+def reindex() -> Ask[Reply]:
+    """Go through the daemon's indexes: ``items`` looked at, how many entries ``differed`` and were put right, which."""
+    return Ask("reindex", _reply, {})
+
+
 def status() -> Ask[Reply]:
     """How the daemon is."""
     return Ask("status", _reply, {})

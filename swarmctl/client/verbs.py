@@ -104,6 +104,7 @@ class Verbs:
     wake = Verb(asking.wake)
     evict = Verb(asking.evict)
     clear = Verb(operating.clear)
+    reindex = Verb(operating.reindex)
     status = Verb(operating.status)
     dashboard = Verb(operating.dashboard)
     export_page = Verb(operating.export_page)

@@ -7,6 +7,7 @@
 ``streams``     the processes that look at them, which tell more than one reply holds
 ``digest``      what the daemon's state is at a position
 ``snapshots``   one fold for all who ask for one
+``indexes``     the indexes of the queue, gone through step by step
 """
 
 from swarmshd.carrier.carrier import Carrier

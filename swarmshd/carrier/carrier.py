@@ -10,6 +10,7 @@ from pathlib import Path
 
 import trio
 
+from swarmshd.carrier.indexes import Indexes
 from swarmshd.carrier.inspection import Inspection
 from swarmshd.carrier.past import Past
 from swarmshd.carrier.snapshots import Snapshots
@@ -38,6 +39,7 @@ class Carrier:
             "history": self._past.history,
             "journal": self._inspection.journal,
             "snapshot": self._snapshots.take,
+            "reindex": Indexes(engine).reindex,
         }
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -17,7 +17,7 @@ from swarmshd.told import EVERYTHING, Place, Wanted
 from swarmshd.workqueue.looking import watched
 from swarmshd.workqueue.queue import WorkQueue
 
-ASIDE = frozenset(("watch", "history", "journal", "snapshot"))
+ASIDE = frozenset(("watch", "history", "journal", "snapshot", "reindex"))
 """The verbs that are answered here."""
 
 

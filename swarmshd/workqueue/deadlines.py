@@ -43,6 +43,24 @@ class Deadlines:
         self._heap = [(at, number) for number, (at, _) in self._items.items()]
         heapify(self._heap)
 
+    def lacks(self, item: Item) -> bool:
+        """Whether the item would be looked at too late, or never."""
+        held = self._items.get(item.id)
+        return held is None or held[1] is not item or held[0] > instant(item)
+
+    def copies(self) -> tuple[dict[int, tuple[int, Item]], list[tuple[int, int]]]:
+        """The instants of this moment by the item, and the heap."""
+        return dict(self._items), list(self._heap)
+
+    def still(self, item: Item, at: int) -> bool:
+        """Whether the item is to be looked at at that instant."""
+        return self._items.get(item.id) == (at, item)
+
+    def put_back(self, item: Item) -> None:
+        """Set the item's instant, whatever is there."""
+        self._items.pop(item.id, None)
+        self.set(item)
+
     def next(self) -> int | None:
         """The first instant at which something may be due."""
         heap, items = self._heap, self._items

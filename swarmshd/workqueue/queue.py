@@ -49,6 +49,7 @@ from swarmshd.workqueue.mint import Mint
 from swarmshd.workqueue.policy import KEY_CHOSEN_KEPT, KEY_MINTED_KEPT, Policy
 from swarmshd.workqueue.ready import ReadyIndex, Scan
 from swarmshd.workqueue.records import BURIED, CLAIMED, READY, SCHEDULED, SETTLED, Item, Queue
+from swarmshd.workqueue.reindexing import Reindexing
 from swarmshd.workqueue.tables import Tables
 from swarmshd.workqueue.waiting import Waiter, Waiters
 
@@ -125,6 +126,7 @@ class WorkQueue:
         self.freed: set[str] = set()
         """Locks that became free since those who wait for one were last looked at."""
         self.desk = Desk(self.tables, self.ready, policy, mint, self.waiters)
+        self.reindexing: Reindexing | None = None  # whoever goes through the indexes just now
         self._swept = 0
 
     def serve(self) -> None:
@@ -138,13 +140,14 @@ class WorkQueue:
                     self.deadlines.set(item)
         for queue in self.tables.queues.values():
             for state in (READY, BURIED):  # a snapshot has them by id; they are told of, and kicked, by age
-                queue.items[state] = dict(sorted(queue.items[state].items(), key=_since))
+                queue.items[state] = dict(sorted(queue.items[state].items(), key=lambda row: row[1].since))
         self.tables.settled.clear()
         overview.remember_buried(self.tables)
 
     # -- the listener of the tables ----------------------------------------------------------------------
 
     def item_moved(self, item: Item, before: str | None) -> None:
+        bucket = item.bucket
         if before in _TIMED:
             self.deadlines.drop(item)
         state = item.state
@@ -156,6 +159,8 @@ class WorkQueue:
             self.deadlines.set(item)
         if before == CLAIMED and item.queue.settings.get("limit"):
             self.ready.offers_changed(item.queue)
+        if self.reindexing is not None:
+            self.reindexing.moved(item, before, bucket)
 
     def deadline_moved(self, item: Item) -> None:
         self.deadlines.set(item)
@@ -273,6 +278,10 @@ class WorkQueue:
         if not isinstance(command, Import) or command.dry_run:
             return 0
         return max((importing.kept_id(row) for row in command.rows), default=0)
+
+    def reindex(self) -> Reindexing:
+        """Go through all indexes, and put right what differs."""
+        return Reindexing(self)
 
     # -- what happens by itself --------------------------------------------------------------------------
 
@@ -489,7 +498,3 @@ class WorkQueue:
             return refusal
         assert waiter.shape is not None
         return claiming.nothing(self.desk, command, waiter.shape)
-
-
-def _since(row: tuple[int, Item]) -> int:
-    return row[1].since

@@ -59,11 +59,12 @@ class Bucket:
         if not self.counts[READY] or not self.queue.offers:
             return None
         heap = self.heap
-        while True:
+        while heap:
             key, item = heap[0]
             if item.bucket is self and item.state == READY and rank(item) == key:
                 return key
             heappop(heap)
+        return None  # an item has lost its place: see `reindexing`
 
     def first(self) -> Item:
         """The item of :meth:`head`, which is not None."""
@@ -159,6 +160,8 @@ class ReadyIndex:
     """All buckets and shapes."""
 
     bucket_kind = Bucket
+    ordered = True
+    """Whether there are heaps."""
 
     def __init__(self) -> None:
         self.scanned = 0
@@ -188,7 +191,7 @@ class ReadyIndex:
     def load(self, items: Iterable[Item]) -> None:
         """Take in all that there is, before anybody asked for anything: a third of what moving each would cost."""
         for item in items:
-            item.bucket = bucket = self._bucket(item)
+            item.bucket = bucket = self.bucket_of(item)
             bucket.counts[item.state] += 1
             if item.state == READY:
                 bucket.heap.append((rank(item), item))
@@ -206,12 +209,13 @@ class ReadyIndex:
             item.bucket = None
             return
         if bucket is None or bucket.queue is not item.queue:
-            item.bucket = bucket = self._bucket(item)
+            item.bucket = bucket = self.bucket_of(item)
         bucket.counts[state] += 1
         if state == READY and bucket.add(item) and item.queue.offers:
             self._announce(bucket, rank(item))
 
-    def _bucket(self, item: Item) -> Bucket:
+    def bucket_of(self, item: Item) -> Bucket:
+        """Where open items of its kind lie; made, if there is none."""
         queue = item.queue
         kind = (queue.name, item.type, item.team, item.require)
         bucket = self.buckets.get(kind)
@@ -223,6 +227,31 @@ class ReadyIndex:
             queue.buckets[bucket] = None
             bucket.shapes = {shape: None for shape in self.shapes.values() if shape.matches(bucket)}
         return bucket
+
+    def put_back(self, item: Item) -> None:
+        """Put a ready item where it belongs in the heap of its bucket, whatever is there."""
+        bucket: Bucket = item.bucket
+        heappush(bucket.heap, (rank(item), item))
+        if item.queue.offers:
+            self._announce(bucket, rank(item))
+
+    def out_of_place(self, shape: Shape) -> list[Bucket]:
+        """The buckets that the shape should know and does not, or that lie too far behind; they are put there."""
+        found = []
+        placed = {(number, key) for key, number, _ in shape.heap}
+        for bucket in self.buckets.values():
+            matches = shape.matches(bucket)
+            key = bucket.head() if matches else None
+            best = shape.best.get(id(bucket))
+            lost = key is not None and (best is None or best > key or (id(bucket), best) not in placed)
+            if lost or (shape in bucket.shapes) is not matches:
+                found.append(bucket)
+                bucket.shapes.pop(shape, None)
+                shape.best.pop(id(bucket), None)
+                if matches:
+                    bucket.shapes[shape] = None
+                    self._enter(shape, bucket)
+        return found
 
     def _announce(self, bucket: Bucket, key: int) -> None:
         for shape in bucket.shapes:
@@ -303,6 +332,7 @@ class Scan(ReadyIndex):
     """
 
     bucket_kind = UnorderedBucket
+    ordered = False
 
     def _announce(self, bucket: Bucket, key: int) -> None:
         self.woken.update(shape for shape in bucket.shapes if shape.waiting)
