@@ -226,26 +226,34 @@ _QUEUE_FIELDS = [
 ]
 
 
-def _asked(call: Call, verb: str, field: str, many: str) -> list[Facts]:
-    """All queues or agents, or those that the positionals name; a name that is unknown is reported and left out."""
+def asked(call: Call, verb: str, field: str, **more: object) -> list[Facts]:
+    """The answer about all queues or agents, or one for each that is named; a name that is unknown is reported."""
     from swarmctl.connection import Refused
 
     if not call.words:
-        found: list[Facts] = call.ask(verb, {})[many]
-        return found
-    found = []
+        return [call.ask(verb, more)]
+    answers = []
     for word in call.words:
         name = positional("name", word, field.upper(), call.spoken)
         try:
-            found += call.ask(verb, {field: name})[many]
+            answers.append(call.ask(verb, {field: name, **more}))
         except Refused as refused:
             call.refuse(refused, name)
-    return found
+    return answers
+
+
+def _found(call: Call, field: str) -> list[Facts]:
+    """All queues or agents, or those that are named."""
+    return [one for answer in asked(call, f"{field}s", field) for one in answer[f"{field}s"]]
 
 
 def queues(call: Call) -> int:
     """The queues; each with its settings when it is named."""
-    found = _asked(call, "queues", "queue", "queues")
+    if "stats" in call.given:
+        from swarmctl import queue_stats
+
+        return queue_stats.queue_stats(call)
+    found = _found(call, "queue")
     if call.json or call.quiet:
         return _plain(call, found, "queue")
     if call.out.terminal:
@@ -266,7 +274,7 @@ def queues(call: Call) -> int:
 
 def agents(call: Call) -> int:
     """The agents; each with all its fields when it is named."""
-    found = _asked(call, "agents", "agent", "agents")
+    found = _found(call, "agent")
     if call.json or call.quiet:
         return _plain(call, found, "agent")
     if call.out.terminal:

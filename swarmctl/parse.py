@@ -23,6 +23,7 @@ SHORT = {
     "queue": "queue ls",
     "queue list": "queue ls",
     "queues": "queue ls",
+    "queue-stats": "queue ls",
     "snapshot": "journal snapshot",
     "index rebuild": "journal reindex",
     "drain": "queue close",
@@ -66,6 +67,9 @@ LOG = ("get", "output")
 """``log ID`` and ``output ID`` are ``get ID output``."""
 
 OUTPUTS = ("log", "output")
+
+QUEUE_STATS = "queue-stats"
+"""It is ``queue ls --stats``."""
 
 NOUNS = ("queue", "agent", "config", "journal", "index")
 """Words that are verbs together with the next one."""
@@ -117,6 +121,8 @@ def parse(arguments: Sequence[str]) -> Line:
             line.words.append(checked(word, line.spoken))
     if line.spoken in OUTPUTS:
         line.words.append(LOG[1])
+    elif line.spoken == QUEUE_STATS:
+        line.given["stats"] = True
     if line.verb is not None and "help" not in line.given:
         _positionals(line, line.verb)
     return line

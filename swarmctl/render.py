@@ -88,12 +88,12 @@ def rfc3339(ms: int) -> str:
 TIMES = frozenset(
     [
         *"expires_at created_at due_at ready_at claimed_at lease_until ended_at".split(),
-        *"seen_at oldest_ready_at paused_until started_at now since time runtime_until at".split(),
+        *"seen_at oldest_ready_at last_claim_at paused_until started_at now since time runtime_until at".split(),
     ]
 )
 DURATIONS = frozenset("lease max_runtime heartbeat stall_after left silent gap".split())
 _MILLISECONDS = {"window_ms": "window"}
-_COUNTS = frozenset(("elsewhere", "by", "states", "counts"))  # their keys are names that users chose
+_COUNTS = frozenset(("elsewhere", "by", "states", "counts", "since_start"))  # their keys are names that users chose
 
 
 def for_json(facts: Mapping[Any, Any]) -> dict[str, Any]:

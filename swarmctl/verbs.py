@@ -452,12 +452,14 @@ _VERBS = (
     Verb(
         "queue ls",
         "[QUEUE…]",
-        (),
+        (Option("--stats", "flag", "", "what went through since the daemon started, who waits, and the index"),),
         wire="queues",
         run="swarmctl.looking:queues",
         group=PARTS,
         meaning="the queues and what is in them",
         example="swarmctl queue ls",
+        note="`queue-stats` is `queue ls --stats`: queue, ready, claimed, buried, oldest ready, claims that wait, "
+        "claimed, done and buried since the start, last claim, kinds of items; and how the index is.",
     ),
     Verb(
         "queue show",

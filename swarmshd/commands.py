@@ -391,6 +391,7 @@ class Agents:
 @frozen
 class Queues:
     queue: Name | None = None
+    stats: bool = False
 
 
 @frozen

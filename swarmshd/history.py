@@ -3,9 +3,9 @@
     python -m swarmshd.history --directory DIR --format N  < wish
 
 The wish is one JSON object: ``since`` and ``upto`` (positions), ``piece`` (most events in a piece), what is wanted
-(``ids``, ``queues``, ``types``, ``group``), ``oldest`` (begin with the oldest event that is left if ``since`` is
-older), and ``places``: queue, type and group of items by their ids, where somebody knows them. Without ``places`` all
-items' are read from a snapshot, and followed from there on.
+(``ids``, ``queues``, ``types``, ``group``, ``locks``), ``oldest`` (begin with the oldest event that is left if
+``since`` is older), and ``places``: queue, type and group of items by their ids, where somebody knows them. Without
+``places`` all items' are read from a snapshot, and followed from there on.
 
 It writes frames, as on the wire, each with one CBOR array: first ``[oldest, known]``, the position after which all
 events are left, and whether ``since`` is a position that can be gone on from. Then pieces
@@ -53,10 +53,15 @@ class Wish:
     def __init__(self, wish: dict[str, Any]) -> None:
         ids = wish["ids"]
         self.wanted = Wanted(
-            None if ids is None else frozenset(ids), frozenset(wish["queues"]), frozenset(wish["types"]), wish["group"]
+            None if ids is None else frozenset(ids),
+            frozenset(wish["queues"]),
+            frozenset(wish["types"]),
+            wish["group"],
+            wish["locks"],
         )
-        if self.wanted == told.EVERYTHING:
-            self.wanted = told.EVERYTHING
+        for known in (told.EVERYTHING, told.WORK):
+            if self.wanted == known:
+                self.wanted = known
         self.since: int = wish["since"]
         self.upto: int = wish["upto"]
         self.piece: int = wish["piece"]

@@ -141,6 +141,9 @@ ON_FAILURE = ("hold", "cancel", "run")
 
 DEFAULT_QUEUE = "default"
 
+LOCKS = "@lock"
+"""The queue of named locks. Queues that begin with @ are the daemon's own."""
+
 NAME_MAX = 200
 """Bytes of a name: queue, type, team, agent, label, group, ref, unique key, idempotency key."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from swarmshd import events as e
-from swarmshd.protocol import PRIORITIES
+from swarmshd.protocol import LOCKS, PRIORITIES
 
 Told = dict[str, Any]
 
@@ -37,6 +37,8 @@ class Wanted(NamedTuple):
     queues: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
     group: str | None = None
+    locks: bool = True
+    """Whether named locks are meant, where nothing else says so."""
 
     def takes(self, number: int, place: Place | None) -> bool:
         """Whether the item is one of them. Of an item whose place is not known only its id can fit."""
@@ -44,6 +46,8 @@ class Wanted(NamedTuple):
             return False
         if place is None:
             return not (self.queues or self.types or self.group is not None)
+        if place.queue == LOCKS and not self.locks:
+            return False
         return (
             (not self.queues or place.queue in self.queues)
             and (not self.types or place.type in self.types)
@@ -58,6 +62,8 @@ class Wanted(NamedTuple):
 
 
 EVERYTHING = Wanted()
+WORK = Wanted(locks=False)
+"""Everything but the takings of named locks."""
 
 
 Happened = tuple[int | None, int | None, e.Event]
@@ -104,8 +110,10 @@ def _chosen(event: e.Event, places: Places, wanted: Wanted) -> Sequence[int] | N
     """Of the items of an event those that are wanted; None for an event of no item that is wanted all the same."""
     kind = type(event)
     if kind is e.QueueSet or kind is e.EverythingPaused:
-        return None if wanted.takes_queue(event.queue if kind is e.QueueSet else None) else ()
+        return None if wanted is WORK or wanted.takes_queue(event.queue if kind is e.QueueSet else None) else ()
     ids = touched(event)
+    if wanted is WORK and not ids:
+        return None
     if wanted.ids is not None and wanted.ids.isdisjoint(ids):
         return ()
     if kind in NEW:

@@ -412,6 +412,23 @@ def test_clear_says_what_it_would_do_and_does_it(ctl: Ctl) -> None:
     assert ctl("clear").status == ctl("clear", "q", "r").status == 2
 
 
+def test_queue_stats(ctl: Ctl) -> None:
+    ctl("submit", "t", "d", "--queue", "q")
+    ctl("submit", "u", "d", "--queue", "q")
+    ctl("claim", "--queue", "q")
+    ctl("complete", "1")
+    (row,) = ctl("queue-stats").rows
+    assert row[:4] == ["q", "1", "0", "0"]
+    assert row[5:9] == ["0", "1", "1", "0"]
+    assert row[10] == "1"
+    queue, index = ctl("queue", "ls", "--stats", "--json").json
+    assert queue["since_start"]["claimed"] == 1
+    assert re.fullmatch(r"\d{4}-.*Z", queue["last_claim_at"])
+    assert index["index"] == {"ordered": True, "kinds": 2, "filters": 1, "scanned": 0}
+    assert ctl("queue-stats", "q", "-q").out == "q\n"
+    assert ctl("queue-stats", "none").status == 4
+
+
 def test_a_pause_for_a_time(ctl: Ctl) -> None:
     ctl("submit", "t", "d")
     said = ctl("pause", "default", "--for", "1h", "-m", "deploy").rows

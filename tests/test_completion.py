@@ -193,7 +193,7 @@ LINES = {
     "swarmctl --json --agent me su": ["submit"],
     "swarmctl --agent=me su": ["submit"],
     "swarmctl queue pau": ["pause"],
-    "swarmctl que": ["queue", "queues"],
+    "swarmctl que": ["queue", "queue-stats", "queues"],
     "swarmctl submit --prio": ["--priority"],
     "swarmctl submit --pay": ["--payload"],
     "swarmctl --qui": ["--quiet"],

@@ -248,6 +248,7 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("pause", {"queue": "q", "lasts": 0}, "bad_request"),
     ("claim", {"agent": "b", "queue": "q"}, "empty"),
     ("queues", {}, ""),
+    ("queues", {"stats": True}, ""),
     ("explain", {"queue": "q"}, ""),
     ("explain", {"id": 2, "agent": "b"}, ""),
     ("explain", {"agent": "b"}, ""),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swarmshd import commands
 from swarmshd import events as e
-from swarmshd.engine import Engine
+from swarmshd.engine import Engine, rates
 from swarmshd.engine.following import WAKE_EVERY, WALKED_MAX
 from swarmshd.engine.ring import OVERHEAD, Ring
 from tests.test_engine import NOW, Peer, ask, begin, crash, take, turn
@@ -42,6 +42,46 @@ def every(engine: Engine, since: int, **arguments: Any) -> list[dict[str, Any]]:
         if reply["position"] == since:
             return found
         since = reply["position"]
+
+
+def later(engine: Engine, now: int, verb: str, **arguments: Any) -> Any:
+    """The result of a request that comes at that moment."""
+    peer = Peer()
+    take(engine, peer, 1, verb, **arguments)
+    turn(engine, now)
+    return peer.replies[-1][2]
+
+
+def take_and_give_back(engine: Engine) -> int:
+    """Four events of a lock; the id of its item."""
+    locked = ask(engine, "lock", agent="a", name="l")
+    later(engine, NOW + 60_000, "heartbeat", agent="a", ids=[locked["id"]])
+    ask(engine, "unlock", name="l", agent="a")
+    number: int = locked["id"]
+    return number
+
+
+def test_takings_of_locks_are_told_only_to_who_asks_for_them(engine):
+    begun = end_of(engine)
+    lock = take_and_give_back(engine)
+    (number,) = put(engine)
+    ask(engine, "claim", agent="a")
+    ask(engine, "lock", agent="a", name="l")
+    later(engine, NOW + 120_000, "heartbeat", agent="a")
+    told = every(engine, begun)
+    assert [event["event"] for event in told] == ["submitted", "claimed", "renewed"]
+    assert told[-1]["ids"] == [number]
+    words = ["submitted", "claimed", "renewed", "returned", "claimed", "renewed"]
+    for chosen in ({"queue": ["@lock"]}, {"ids": [lock]}):
+        assert [event["event"] for event in every(engine, begun, **chosen)] == words
+    assert every(engine, begun, type=["l"]) == []
+    assert ask(engine, "status")["counts"] == dict.fromkeys(rates.KINDS, 0) | {"submitted": 1, "claimed": 1}
+
+
+def test_locks_are_not_counted_when_they_are_forgotten_either(engine):
+    take_and_give_back(engine)
+    assert set(later(engine, NOW + 7_200_000, "status")["counts"].values()) == {0}
+    assert engine.queue.tables.locks == {}
 
 
 # -- what is told, and when ----------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from swarmshd.liveness import Watches
 from swarmshd.protocol import Decoder
 from tests.conftest import PATIENCE, ROOT
 from tests.test_engine import NOW, Peer, ask, begin, crash, take, turn
-from tests.test_following import WISH, every, put
+from tests.test_following import WISH, every, put, take_and_give_back
 
 SMALL = ("WATCH_RING=64K", "JOURNAL_ROTATION_MB=1")
 
@@ -36,6 +36,7 @@ def wish(since: int, upto: int, **more: Any) -> history.Wish:
         "queues": [],
         "types": [],
         "group": None,
+        "locks": True,
         "piece": 7,
         "oldest": False,
         "places": None,
@@ -205,6 +206,7 @@ WISHED: dict[str, Any] = {
     "queues": [],
     "types": [],
     "group": None,
+    "locks": True,
     "oldest": True,
 }
 
@@ -269,6 +271,21 @@ async def pages(engine: Engine, verb: str, since: int, **arguments: Any) -> tupl
         since = page["position"]
         if not page["more"]:
             return found, count
+
+
+async def test_takings_of_locks_are_told_of_the_past_too_only_to_who_asks_for_them(tmp_path):
+    engine = begin(tmp_path, *SMALL).engine
+    begun = ask(engine, "watch")["position"]
+    take_and_give_back(engine)
+    for _ in range(30):
+        put(engine, 100)
+    assert begun < engine.aside.following.ring.first
+    async with carrying(engine, tmp_path):
+        found, _ = await pages(engine, "watch", begun)
+        assert {event["event"] for event in found} == {"submitted"}
+        assert len(found) == 3000
+        locks, _ = await pages(engine, "watch", begun, queue=["@lock"])
+        assert [event["event"] for event in locks] == ["submitted", "claimed", "renewed", "returned"]
 
 
 async def test_a_watch_from_before_the_ring_reads_the_journal_and_goes_on_in_the_ring(tmp_path):

@@ -19,6 +19,16 @@ def counted(*happened: e.Event) -> dict[str, int]:
     return {kind: number for kind, number in rates.totals().items() if number}
 
 
+def test_what_is_no_work_is_not_counted():
+    rates = Rates(lambda number: number == 2)
+    rates.begin(NOW)
+    for number in (1, 2):
+        happened = [e.ItemSubmitted(number, "q", "t", 2, "d"), e.ItemClaimed(number, "a", 1, b"s", 0, 0)]
+        rates.count([*happened, e.ItemReturned(number, e.CRASHED), e.ItemCancelled(number)])
+    told = {kind: number for kind, number in rates.totals().items() if number}
+    assert told == {"submitted": 1, "claimed": 1, "crashed": 1, "cancelled": 1}
+
+
 def test_each_end_of_a_claim_is_counted_by_its_cause():
     assert counted(SUBMITTED, e.ItemClaimed(1, "a", 1, b"s", 0, 0), e.ItemCompleted(1)) == {
         "submitted": 1,

@@ -3,6 +3,7 @@
 import pytest
 
 from swarmshd import events as e
+from swarmshd.protocol import STATES
 from tests.rules import HOUR, MINUTE, NOW, SECOND, House, check, rows
 
 ME, YOU = (71, 1001), (72, 1002)
@@ -424,6 +425,34 @@ def test_many_pauses_end_a_bounded_number_at_a_time():
     house.later(MINUTE)
     assert house.tables.queues == {}
     check(house)
+
+
+def test_a_queue_tells_what_went_through_it():
+    house = House()
+    first, second = house.submit(queue="q"), house.submit(queue="q", type="u")
+    house.submit(queue="q", delay=HOUR)
+    house.held("a", queue="p")
+    house.park("claim", agent="b", queue="p", wait=HOUR)
+    house.park("claim", agent="c", queue=["none"], wait=HOUR)
+    told = house.do("queues", queue="q", stats=True)
+    (queue,) = told["queues"]
+    assert queue["since_start"] == dict.fromkeys(STATES, 0) | {"ready": 2, "scheduled": 1}
+    assert (queue["kinds"], queue["waiting"], "last_claim_at" in queue) == (2, 0, False)
+    assert told["index"]["ordered"]
+    assert told["index"]["kinds"] == 3
+    held = house.claim("a", id=first)
+    house.do("release", id=first, token=held["token"])
+    held = house.claim("a", id=first)
+    house.do("complete", id=first, token=held["token"])
+    house.do("bury", id=second)
+    house.do("edit", id=3, queue="r", delay=HOUR)
+    stats = {queue["queue"]: queue for queue in house.do("queues", stats=True)["queues"]}
+    passed = dict.fromkeys(STATES, 0) | {"ready": 3, "scheduled": 1, "claimed": 2, "done": 1, "buried": 1}
+    assert stats["q"]["since_start"] == passed
+    assert stats["q"]["last_claim_at"] == house.now
+    assert stats["p"]["waiting"] == 1
+    assert "since_start" not in house.do("queues", queue="q")["queues"][0]
+    assert not any(house.restored().do("queues", queue="q", stats=True)["queues"][0]["since_start"].values())
 
 
 def test_a_closed_queue_drains():

@@ -202,7 +202,7 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(daemon: Daemon) -> None:
         assert snapshot.ended() == 0
     finally:
         snapshot.close()
-    assert "[####" in snapshot.written
+    assert "\r[" in snapshot.written
     assert re.search(r"snapshot of position \d+: [0-9.]+ KiB, in [0-9.]+ s\r\n$", snapshot.written)
 
 

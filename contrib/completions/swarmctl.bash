@@ -129,6 +129,7 @@ _swarmctl_verb() {
             places='ask:queues...'
             ;;
         'queue ls')
+            options='--stats'
             places='ask:queues...'
             ;;
         'queue show')
@@ -244,7 +245,7 @@ _swarmctl_verb() {
             ;;
         'help')
             options='--all'
-            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|index|exit|agents...'
+            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|index|exit|agents...'
             ;;
         'queue pause')
             options='--all --hard --for -m --message'
@@ -256,9 +257,15 @@ _swarmctl_verb() {
             places='ask:queues...'
             ;;
         'queue list')
+            options='--stats'
             places='ask:queues...'
             ;;
         'queues')
+            options='--stats'
+            places='ask:queues...'
+            ;;
+        'queue-stats')
+            options='--stats'
             places='ask:queues...'
             ;;
         'snapshot')
@@ -402,7 +409,7 @@ _swarmctl() {
             index) _swarmctl_place 'rebuild' ;;
         esac
     elif [[ -z $verb ]]; then
-        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|index'
+        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|index'
     else
         for word in $places; do
             [[ $count -eq 0 || $word == *... ]] && break

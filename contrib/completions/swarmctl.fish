@@ -132,6 +132,7 @@ complete -c swarmctl -n '__swarmctl_first' -a 'backup' -d 'write everything into
 complete -c swarmctl -n '__swarmctl_first' -a 'help' -d 'help about a verb, about exit statuses (exit), or for agents (agents)'
 complete -c swarmctl -n '__swarmctl_first' -a 'queue' -d 'ls, show, set, close, clear, pause, resume, list'
 complete -c swarmctl -n '__swarmctl_first' -a 'queues' -d 'the queues and what is in them'
+complete -c swarmctl -n '__swarmctl_first' -a 'queue-stats' -d 'the queues and what is in them'
 complete -c swarmctl -n '__swarmctl_first' -a 'snapshot' -d 'have a snapshot made now: position, bytes, seconds'
 complete -c swarmctl -n '__swarmctl_first' -a 'drain' -d 'no new items, claims go on; `queue set QUEUE closed=no` opens it'
 complete -c swarmctl -n '__swarmctl_first' -a 'clear' -d 'cancel the open items of a queue; prints how many'
@@ -343,6 +344,7 @@ complete -c swarmctl -n '__swarmctl_at 0+ pause' -k -a '(__swarmctl_ask queues)'
 complete -c swarmctl -n '__swarmctl_at any resume' -l all -d 'end the pause of every queue'
 complete -c swarmctl -n '__swarmctl_at 0+ resume' -k -a '(__swarmctl_ask queues)' -f
 
+complete -c swarmctl -n '__swarmctl_at any queue ls' -l stats -d 'what went through since the daemon started, who waits, and the index'
 complete -c swarmctl -n '__swarmctl_at 0+ queue ls' -k -a '(__swarmctl_ask queues)' -f
 
 complete -c swarmctl -n '__swarmctl_at 0+ queue show' -k -a '(__swarmctl_ask queues)' -f
@@ -440,7 +442,7 @@ complete -c swarmctl -n '__swarmctl_at any backup' -l state-dir -d 'without aski
 complete -c swarmctl -n '__swarmctl_at any backup' -l verify -d 'read the file instead, and say whether it can be restored'
 
 complete -c swarmctl -n '__swarmctl_at any help' -l all -d 'every name that is accepted'
-complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup help queue queues snapshot drain clear agent agents config reload journal quiet wake evict index exit agents' -f
+complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup help queue queues queue-stats snapshot drain clear agent agents config reload journal quiet wake evict index exit agents' -f
 
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l all -d 'every queue'
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l hard -d 'with --all: running work is told to stop as well'
@@ -451,9 +453,14 @@ complete -c swarmctl -n '__swarmctl_at 0+ queue pause' -k -a '(__swarmctl_ask qu
 complete -c swarmctl -n '__swarmctl_at any queue resume' -l all -d 'end the pause of every queue'
 complete -c swarmctl -n '__swarmctl_at 0+ queue resume' -k -a '(__swarmctl_ask queues)' -f
 
+complete -c swarmctl -n '__swarmctl_at any queue list' -l stats -d 'what went through since the daemon started, who waits, and the index'
 complete -c swarmctl -n '__swarmctl_at 0+ queue list' -k -a '(__swarmctl_ask queues)' -f
 
+complete -c swarmctl -n '__swarmctl_at any queues' -l stats -d 'what went through since the daemon started, who waits, and the index'
 complete -c swarmctl -n '__swarmctl_at 0+ queues' -k -a '(__swarmctl_ask queues)' -f
+
+complete -c swarmctl -n '__swarmctl_at any queue-stats' -l stats -d 'what went through since the daemon started, who waits, and the index'
+complete -c swarmctl -n '__swarmctl_at 0+ queue-stats' -k -a '(__swarmctl_ask queues)' -f
 
 
 

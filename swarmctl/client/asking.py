@@ -450,9 +450,9 @@ def explain(id: Reference | None = None, *, agent: str | None = None, queue: str
     return Ask("explain", _whole, {"id": id, "agent": agent, "queue": queue})
 
 
-def queues(queue: str | None = None) -> Ask[list[Reply]]:
-    """All queues, or one."""
-    return Ask("queues", _member("queues"), {"queue": queue})
+def queues(queue: str | None = None, *, stats: bool | None = None) -> Ask[list[Reply]]:
+    """All queues, or one; with ``stats`` also what has gone through them since the daemon started."""
+    return Ask("queues", _member("queues"), {"queue": queue, "stats": stats})
 
 
 def queue_set(

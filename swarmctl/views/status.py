@@ -47,6 +47,8 @@ def draw(screen: Screen, facts: Facts) -> list[str]:
     }
     if "paused" in facts:
         said["paused"] = facts["paused"] or "everything"
+        if "paused_until" in facts:
+            said["paused"] += f", for another {span(max(0, facts['paused_until'] - now))}"
     if facts["conditions"]:
         said["conditions"] = facts["conditions"]
     lines = grouped(screen, said, _GROUPS, now)

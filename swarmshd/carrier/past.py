@@ -164,6 +164,7 @@ class Teller:
             "queues": sorted(wanted.queues),
             "types": sorted(wanted.types),
             "group": wanted.group,
+            "locks": wanted.locks,
             "places": None if asked.places is None else [[number, *place] for number, place in asked.places.items()],
         }
         command = [sys.executable, "-m", "swarmshd.history", "--directory", str(directory)]

@@ -13,7 +13,8 @@ from swarmshd.engine.client import Client
 from swarmshd.engine.errands import Errand, Errands
 from swarmshd.engine.following import Follower, Following
 from swarmshd.engine.ring import Ring
-from swarmshd.told import EVERYTHING, Place, Wanted
+from swarmshd.protocol import LOCKS
+from swarmshd.told import WORK, Place, Wanted
 from swarmshd.workqueue.looking import watched
 from swarmshd.workqueue.queue import WorkQueue
 
@@ -68,10 +69,11 @@ class Aside:
             self.errands.send(Errand(client, number, request.verb, command))
 
     def _watch(self, client: Client, number: int, command: Watch, now: int) -> None:
-        wanted = EVERYTHING
+        wanted = WORK
         if command.ids or command.queue or command.type or command.group is not None:
             ids = frozenset(watched(self._queue.desk, command)) if command.ids else None
-            wanted = Wanted(ids, frozenset(command.queue), frozenset(command.type), command.group)
+            locks = ids is not None or LOCKS in command.queue
+            wanted = Wanted(ids, frozenset(command.queue), frozenset(command.type), command.group, locks)
         if command.since is not None and command.since < self.following.ring.first:
             self._look_back(client, number, "watch", wanted, command)
         else:

@@ -75,7 +75,8 @@ class Deciding:
     def _look(self, client: Client, request: Request) -> bytes:
         """The encoded answer to a question, the one that was given before if nothing has changed since."""
         verb = request.verb
-        if verb not in CACHED or not self._engine.cache.enabled:
+        volatile = getattr(request.command, "stats", False)  # it changes without an event
+        if verb not in CACHED or volatile or not self._engine.cache.enabled:
             return bounded(verb, self._one(client, request, None))
         check_class(client, verb)
         now = self._queue.desk.now

@@ -68,7 +68,7 @@ class Engine:
         self.inbox = Inbox()
         self.take = self.inbox.take
         self._deaths: deque[Watch] = deque()
-        self.rates = Rates()
+        self.rates = Rates(queue.tables.is_lock)
         self.round = Round(self.rates)
         self._replies = Replies()
         self._replied = 0

@@ -19,7 +19,7 @@ from swarmshd.commands import Refusal, encode_body, encode_granted
 from swarmshd.engine.client import Client
 from swarmshd.engine.ring import Ring
 from swarmshd.engine.rounds import REPLY_MAX
-from swarmshd.told import EVERYTHING, Happened, Places, Told, Wanted, tell, touched
+from swarmshd.told import WORK, Happened, Places, Told, Wanted, tell, touched
 
 WAKE_EVERY = 50
 """Milliseconds between two turns in which followers are answered, while events flow."""
@@ -257,14 +257,14 @@ class Audience:
                 found[kind] = Group(*kind)
             found[kind].keys.append(key)
         self.groups = list(found.values())
-        self._all = [group for group in self.groups if group.wanted is EVERYTHING]
+        self._all = [group for group in self.groups if group.wanted is WORK]
         self._by_id: dict[int, list[Group]] = {}
         self._others: list[Group] = []
         for group in self.groups:
             if group.wanted.ids is not None:
                 for number in group.wanted.ids:
                     self._by_id.setdefault(number, []).append(group)
-            elif group.wanted is not EVERYTHING:
+            elif group.wanted is not WORK:
                 self._others.append(group)
 
     def walk(self, ring: Ring, since: int, most: int, places: Places) -> tuple[int, int]:
@@ -277,7 +277,7 @@ class Audience:
                     self._hear(at, time, each, places)
             else:
                 for at, each in enumerate(happened, position + 1):
-                    told = tell(at, time, each, places, EVERYTHING)
+                    told = tell(at, time, each, places, WORK)
                     if told is not None:
                         for group in self._all:
                             group.take(at, told)
@@ -289,7 +289,7 @@ class Audience:
 
     def _hear(self, position: int, time: int, happened: Happened, places: Places) -> None:
         if self._all:
-            told = tell(position, time, happened, places, EVERYTHING)
+            told = tell(position, time, happened, places, WORK)
             if told is None:
                 return
             for group in self._all:

@@ -6,7 +6,7 @@ window is found only when somebody asks. Seconds in which nothing was decided ta
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from swarmshd import events as e
 
@@ -37,11 +37,12 @@ _BURIED, _KICKED = _AT["buried"], _AT["kicked"]
 
 
 class Rates:
-    """Counts from the first round on."""
+    """Counts from the first round on. ``no_work`` tells of an item's id whether it is a lock, which does not count."""
 
-    __slots__ = ("_seconds", "_since", "_then", "_totals")
+    __slots__ = ("_no_work", "_seconds", "_since", "_then", "_totals")
 
-    def __init__(self) -> None:
+    def __init__(self, no_work: Callable[[int], bool] = lambda _: False) -> None:
+        self._no_work = no_work
         self._since = 0
         self._totals = [0] * len(KINDS)
         self._seconds: list[int] = []
@@ -69,9 +70,11 @@ class Rates:
             kind = type(event)
             at = _ONE.get(kind)
             if at is not None:
-                totals[at] += 1
+                if not self._no_work(event.id):
+                    totals[at] += 1
             elif kind is e.ItemReturned:
-                totals[_ENDS[event.cause]] += 1
+                if not self._no_work(event.id):
+                    totals[_ENDS[event.cause]] += 1
             elif kind is e.ItemBuried:
                 totals[_BURIED] += 1
                 if event.cause is not None:

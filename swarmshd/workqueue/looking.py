@@ -24,6 +24,7 @@ from swarmshd.commands import (
 )
 from swarmshd.protocol import PRIORITIES
 from swarmshd.workqueue.desk import Desk, find, find_any, lease_of, max_attempts, queues_of_work
+from swarmshd.workqueue.ready import Shape
 from swarmshd.workqueue.records import (
     BLOCKED,
     BURIED,
@@ -345,12 +346,30 @@ def queue_view(queue: Queue, oldest: Item | None) -> dict[str, Any]:
 
 def queues(desk: Desk, command: Queues) -> dict[str, Any]:
     """All queues, or one."""
-    if command.queue is None:
-        return {"queues": [queue_view(queue, queue.oldest) for queue in queues_of_work(desk)]}
-    queue = desk.tables.queues.get(command.queue)
-    if queue is None:
-        raise Refusal("not_found", f"there is no queue {command.queue}")
-    return {"queues": [queue_view(queue, queue.oldest)]}
+    found = queues_of_work(desk)
+    if command.queue is not None:
+        queue = desk.tables.queues.get(command.queue)
+        if queue is None:
+            raise Refusal("not_found", f"there is no queue {command.queue}")
+        found = [queue]
+    views = [queue_view(queue, queue.oldest) for queue in found]
+    if not command.stats:
+        return {"queues": views}
+    ready = desk.ready
+    for queue, view in zip(found, views, strict=True):
+        view |= _queue_stats(queue, ready.shapes.values())
+    index = {"ordered": ready.ordered, "kinds": len(ready.buckets), "filters": len(ready.shapes)}
+    return {"queues": views, "index": index | {"scanned": ready.scanned}}
+
+
+def _queue_stats(queue: Queue, shapes: Iterable[Shape]) -> dict[str, Any]:
+    """What ``queues`` tells of a queue beside how it is now."""
+    stats: dict[str, Any] = {
+        "since_start": dict(queue.entered),
+        "kinds": sum(not bucket.empty for bucket in queue.buckets),
+        "waiting": sum(shape.waiting for shape in shapes if shape.filter[0] is None or queue.name in shape.filter[0]),
+    }
+    return {**stats, "last_claim_at": queue.claimed_at} if queue.claimed_at else stats
 
 
 # -- what became of items --------------------------------------------------------------------------------

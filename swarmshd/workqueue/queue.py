@@ -123,8 +123,7 @@ class WorkQueue:
         self.ready = ReadyIndex() if policy.indexed else Scan()
         self.deadlines = Deadlines()
         self.waiters = Waiters()
-        self.freed: set[str] = set()
-        """Locks that became free since those who wait for one were last looked at."""
+        self.freed: set[str] = set()  # locks that became free since those who wait for one were last looked at
         self.desk = Desk(self.tables, self.ready, policy, mint, self.waiters)
         self.reindexing: Reindexing | None = None  # whoever goes through the indexes just now
         self._swept = 0
@@ -151,6 +150,7 @@ class WorkQueue:
         if before in _TIMED:
             self.deadlines.drop(item)
         state = item.state
+        item.queue.entered[state] += state != before
         if not item.is_lock:
             self.ready.moved(item, before)
         elif state == READY:

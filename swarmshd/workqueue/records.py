@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from swarmshd import protocol
+
 SCHEDULED: Final = "scheduled"
 BLOCKED: Final = "blocked"
 READY: Final = "ready"
@@ -47,7 +49,7 @@ AFTER_OVERHEAD = 160
 HOLDS_MAX = 100_000
 """Most items, locks among them, that one agent may hold."""
 
-LOCKS: Final = "@lock"
+LOCKS: Final = protocol.LOCKS
 """The queue of named locks: each is an item whose type is its name. Queues that begin with @ are the daemon's own."""
 
 DEPARTED_MAX = 32_768
@@ -318,13 +320,15 @@ QUEUE_SETTINGS = (
 class Queue:
     """A named set of items, with the settings that differ from the defaults."""
 
-    __slots__ = ("buckets", "claimed_at", "items", "name", "settings")
+    __slots__ = ("buckets", "claimed_at", "entered", "items", "name", "settings")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.settings: dict[str, Any] = {}
         self.claimed_at = 0
         """When an item of it was last claimed; not kept in snapshots."""
+        self.entered = dict.fromkeys((READY, CLAIMED, DONE, BURIED, CANCELLED, SCHEDULED, BLOCKED), 0)
+        """How often an item of it came into each state, since the daemon serves; volatile."""
         self.items: dict[str, dict[int, Item]] = {
             state: {} for state in (SCHEDULED, BLOCKED, READY, CLAIMED, BURIED, DONE, CANCELLED)
         }

@@ -24,6 +24,7 @@ from swarmshd.workqueue.records import (
     DONE,
     ENDED,
     FAILURES_KEPT,
+    LOCKS,
     MOVES,
     SETTLED,
     Agent,
@@ -351,6 +352,14 @@ class Tables:
         if item is None:
             return self.departed.get(number)
         return item.queue.name, item.type, item.option("group")
+
+    def is_lock(self, number: int) -> bool:
+        """Whether the item is a named lock, also if it was forgotten lately."""
+        item = self.items.get(number)
+        if item is not None:
+            return item.is_lock
+        place = self.departed.get(number)
+        return place is not None and place[0] == LOCKS
 
     def facts(self, happened: Sequence[e.Event]) -> Any:
         """What is kept of a keyed command, right after its events were applied: enough to answer it again.
