@@ -64,7 +64,8 @@ def _draw(call: Call, found: list[Facts], index: Facts | None) -> None:
     if index is not None:
         kept = "in order" if index["ordered"] else "not kept (WORK_QUEUE_INDEX_ENABLED)"
         scanned = f"{index['scanned']} items scanned" if index["scanned"] else "nothing scanned"
-        call.out.text(f"\nindex {kept}: {index['kinds']} kinds, {index['filters']} filters, {scanned}; 1 shard\n")
+        kinds, filters = (f"{index[name]} {name[: -1 if index[name] == 1 else None]}" for name in ("kinds", "filters"))
+        call.out.text(f"\nindex {kept}: {kinds}, {filters}, {scanned}; 1 shard\n")
 
 
 def _ago(ms: int | None, now: int) -> str | None:

@@ -21,7 +21,7 @@ def fill(daemon: Daemon) -> None:
     call("quiet", agent="a", key="2")
     call("wake", agent="a", key="3")
     call("queue_set", queue="p", limit=7, lease=90_500, key="4")
-    call("pause", queue="q", reason="line\nbreak \u202e", key="5")
+    call("pause", queue="q", reason="line\nbreak \u202e", lasts=3_600_000, key="5")
     first = call("submit", type="t", description="d\0\n\u2028é", payload=b"\xff\0", ref="r", queue="p", key="6")["id"]
     call("submit", type="t", description="late", after=[first], group="g", require=["gpu"], key="7")
     call("submit", type="t", description="due", delay=10**9, unique="u", max_runtime=1500, key="8")

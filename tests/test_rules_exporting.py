@@ -171,7 +171,7 @@ def test_whatever_was_done_is_the_same_elsewhere(done):
     house = House(max_attempts=2, retain_done=3 * MINUTE, crash_cap=2)
     house.do("register", agent="a", team="t", labels=["l"], slots=20, heartbeat=HOUR)
     house.do("queue_set", queue="p", limit=9, admin=True)
-    house.do("pause", queue="q", reason="why", admin=True)
+    house.do("pause", queue="q", reason="why", lasts=90_000_000, admin=True)
     house.do("resume", queue="q", admin=True)
     for what, number, other in done:
         try:

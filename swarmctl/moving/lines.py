@@ -29,7 +29,7 @@ HEAD, END = "export", "end"
 
 KINDS = ("queue", "agent", "item")
 
-_TIMES = frozenset(("created_at", "due_at", "ended_at", "seen_at"))
+_TIMES = frozenset(("created_at", "due_at", "ended_at", "seen_at", "paused_until"))
 _DURATIONS = frozenset(("lease", "max_runtime", "heartbeat", "stall_after"))
 _BYTES = frozenset(("payload", "checkpoint", "result", "output"))
 

@@ -155,5 +155,6 @@ class Health:
         if tables.paused is not None:
             yield Condition("queue_paused", INFO, f"everything is paused: {tables.paused}", "swarmctl resume --all")
         elif paused:
-            fact = f"{len(paused)} queues are paused, {paused[0]} among them"
+            others = f", and {len(paused) - 1} others" if len(paused) > 1 else ""
+            fact = f"queue {paused[0]} is paused{others}"
             yield Condition("queue_paused", INFO, fact, f"swarmctl resume {paused[0]}")
