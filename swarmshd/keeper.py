@@ -192,7 +192,18 @@ class Keeper:
         return done
 
     async def _relieve(self) -> None:
-        """On a disk that is full, or nearly: fold what is there, if that frees enough. The reserve has the room."""
+        """Free what can be freed. Nobody depends on that, so a failure is only told."""
+        try:
+            await self._free_room()
+        except OSError as error:
+            log.error("no room could be freed: %s", error)
+            self._fold_after = trio.current_time() + FOLD_PATIENCE
+
+    async def _free_room(self) -> None:
+        """On a disk that is full, or nearly: fold what is there, if that frees enough. The reserve has the room.
+
+        Raises OSError.
+        """
         now = trio.current_time()
         if self._engine.space.full is not None:
             gone = await self._threads.run(self._journal.yield_archive)

@@ -11,6 +11,7 @@ import trio
 
 from swarmshd import keeper as keeping
 from swarmshd.engine import Engine
+from swarmshd.journal import Journal, Sizes
 from swarmshd.journal.disk import Disk
 from swarmshd.journal.room import LOW
 from swarmshd.keeper import Keeper
@@ -128,6 +129,29 @@ async def test_a_full_disk_is_noticed_and_heals(
         nursery.cancel_scope.cancel()
     assert ask(engine, "submit", type="t", description="d")["created"]
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
+
+
+async def test_room_that_cannot_be_freed_is_told_and_serving_goes_on(
+    tmp_path: Path,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Out of descriptors, say: that is no reason to end, as nothing that is acknowledged depends on it."""
+
+    def failing(_: Journal) -> Sizes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Journal, "sizes", failing)
+    engine = begin(tmp_path).engine
+    keeper = Keeper(engine, tmp_path, Watches(lambda _: None))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper._make_room)
+        while not caplog.records:
+            await trio.sleep(0.1)
+        assert ask(engine, "submit", type="t", description="d")["created"]
+        nursery.cancel_scope.cancel()
+    assert caplog.records[0].getMessage() == "no room could be freed: [Errno 24] Too many open files"
 
 
 async def test_watches_that_nothing_stands_on_are_dropped(

@@ -87,11 +87,12 @@ ENDS = ("swarmshd: the journal could not be written: ", "swarmshd: state directo
 
 
 class Play(NamedTuple):
-    """How a run went: exit status, what was said, and the calls of each kind that one thread made, at most."""
+    """How a run went: exit status, what was said, the calls of each kind that one thread made, at most; was any hit."""
 
     status: int
     log: str
     calls: Counter[str]
+    hit: bool
 
 
 class Stage:
@@ -112,17 +113,30 @@ class Stage:
         assert self._server.stdout is not None
         return int(self._server.stdout.readline())
 
-    def play(self, words: list[str], fault: str = "", act: Callable[[int], None] = lambda pid: None) -> Play:
-        """Run a program under a fault, as strace's ``inject`` has it; meanwhile `act`, which is told its pid."""
+    def play(
+        self,
+        words: list[str],
+        fault: str = "",
+        act: Callable[[int], None] = lambda pid: None,
+        ready: Callable[[int], None] | None = None,
+    ) -> Play:
+        """Run a program under a fault, as strace's ``inject`` has it; meanwhile `act`, which is told its pid.
+
+        The calls count from the start on, or from when `ready` has returned.
+        """
         log, trace = self._place / "log", self._place / "trace"
         self._order(json.dumps({"words": words, "log": str(log)}))
         pid = self._said()
         command = ["strace", "-f", "-p", str(pid), "-o", str(trace), "-e", f"trace={','.join({*CHANGING, *FOLDING})}"]
         command += ["-e", f"inject={fault}"] if fault else []
+        if ready is not None:
+            self._order("go")
+            ready(pid)
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
             assert tracer.stderr is not None
             said = tracer.stderr.readline()
-            self._order("go")
+            if ready is None:
+                self._order("go")
             try:
                 if "attached" not in said:
                     pytest.skip(f"cannot trace a process here: {said.strip()}")
@@ -132,10 +146,11 @@ class Stage:
                 self._said()
                 raise
             status = self._said()
+        text = trace.read_text()
         calls: Counter[str] = Counter()
-        for (_, call), count in Counter(re.findall(r"^(\d+) +(\w+)\(", trace.read_text(), re.MULTILINE)).items():
+        for (_, call), count in Counter(re.findall(r"^(\d+) +(\w+)\(", text, re.MULTILINE)).items():
             calls[call] = max(calls[call], count)
-        return Play(status, log.read_text(), calls)
+        return Play(status, log.read_text(), calls, "(INJECTED)" in text)
 
     def close(self) -> None:
         self._server.kill()
@@ -188,16 +203,17 @@ class Scene:
         self._stage = stage
         self._left = left
 
-    def daemon(self, fault: str = "", limit: int | None = None) -> Play:
+    def daemon(self, fault: str = "", limit: int | None = None, *, served: bool = False) -> Play:
         """A daemon and its client, from start to stop; then a start that is held against what was told.
 
         Args:
             fault: as strace's ``inject`` has it.
             limit: no file may grow beyond the end of what the journal holds, and so many bytes.
+            served: the fault counts from when the daemon serves.
         """
         with tempfile.TemporaryDirectory(prefix="swarmsh-") as place:
             scene = DaemonScene(Path(place), self._left, limit)
-            played = self._stage.play(scene.words, fault, scene.act)
+            played = self._stage.play(scene.words, fault, scene.act, scene.ready if served else None)
             held_against(scene.state, scene.told)
         return played
 
@@ -261,6 +277,10 @@ class DaemonScene:
             while alive(pid):
                 assert time.monotonic() < deadline, "it serves nobody, and does not end"
                 time.sleep(0.002)
+
+    def ready(self, pid: int) -> None:
+        """Return when it serves."""
+        self._connected(pid).close()
 
     def _connected(self, pid: int) -> Wire:
         while True:
@@ -361,6 +381,25 @@ def judge(played: Play) -> None:
 def test_any_call_of_a_daemon_may_fail(scene: Scene, calls: Counter[str], call: str, error: str) -> None:
     for number in range(1, calls[call] + 1):
         judge(scene.daemon(f"{call}:error={error}:when={number}"))
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (call, error)
+        for calls, error in ((CHANGING, "EIO"), (TAKING_ROOM, "ENOSPC"))
+        for call in calls
+        if call != "mkdir"
+    ],
+)
+def test_any_call_of_a_daemon_that_serves_may_fail(scene: Scene, call: str, error: str) -> None:
+    """Above, a thread's first calls are not reached: those of the main thread, at the start, have ended the daemon."""
+    number, hit = 0, True
+    while hit:
+        number += 1
+        played = scene.daemon(f"{call}:error={error}:when={number}", served=True)
+        judge(played)
+        hit = played.hit
 
 
 @pytest.mark.parametrize("call", AGAIN)
