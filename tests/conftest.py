@@ -47,6 +47,7 @@ class Daemon:
         self.socket = str(directory / "s")
         self.settings = settings
         self.log = directory / "log"
+        self.patience = PATIENCE
         self.process: subprocess.Popen[str] | None = None
 
     def command(self, *options: str) -> list[str]:
@@ -86,7 +87,7 @@ class Daemon:
         assert self.process.stdout is not None
         poll = select.poll()  # select() takes no descriptor above 1023
         poll.register(self.process.stdout, select.POLLIN)
-        line = self.process.stdout.readline() if poll.poll(PATIENCE * 1000) else ""
+        line = self.process.stdout.readline() if poll.poll(self.patience * 1000) else ""
         assert line == f"swarmshd: ready on {self.socket}\n", f"it said {line!r}; its log: {self.log.read_text()}"
         return self
 

@@ -11,6 +11,7 @@ the journal lies on. Targets are ratios to those wherever that makes sense, so t
 ``durable``    durable commands: one client, many, and many in a frame
 ``clients``    the Python Client, for comparison
 ``items``      many items: memory, and start
+``recovery``   a million items: recovery, memory, a fold under load; and room that was made before
 ``looks``      what people look at, with many items and with few
 ``agents``     agents that only heartbeat; the death of a watched process
 ``bytes``      what the journal takes for a command

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.benchmark import bytes as in_journal
-from tests.benchmark import durable
+from tests.benchmark import durable, recovery
 from tests.benchmark.agents import death, heartbeats
 from tests.benchmark.clients import clients
 from tests.benchmark.figure import Figure, Found, Skipped, shown
@@ -28,6 +28,8 @@ BENCHMARKS = {
     "bulk": durable.bulk,
     "following": following,
     "items": items,
+    "recovery": recovery.recovery,
+    "room": recovery.room,
     "looks": looks,
     "heartbeats": heartbeats,
     "death": death,
