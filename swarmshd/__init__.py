@@ -24,6 +24,7 @@ The rooms of this package, each with its one idea:
 ``configuration``  how a file, the environment and options become settings
 ``control``     the settings of a running daemon: what is in force, how it changes, who is told
 ``refusing``    serves the socket while the daemon needs a person
+``tuning``      the settings of the disks below the journal; swarmsh-tune, a program of its own
 ``systemd``     the notify protocol and socket activation
 ``whereabouts`` where the state directory and the socket are
 ``main``        arguments, configuration, signals, start and stop order

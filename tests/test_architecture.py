@@ -23,7 +23,7 @@ ROOMS = {
     "settings": "",
     "records": "",
     "liveness": "",
-    "tuning": "",
+    "tuning": "whereabouts",
     "protocol": "cbor",
     "configuration": "settings",
     "telemetry": "settings",
@@ -68,7 +68,7 @@ OWNERS = {
 
 CLOCK_ROOMS = {"server", "keeper", "carrier", "memory", "refusing", "main", "systemd"}
 # they measure how long a sync took, which decides nothing by itself
-STOPWATCH_ROOMS = {"journal", "engine", "compact", "salvage"}
+STOPWATCH_ROOMS = {"journal", "engine", "compact", "salvage", "tuning"}
 STOPWATCHES = {"perf_counter", "perf_counter_ns"}
 CLOCKS = {
     "time": {
