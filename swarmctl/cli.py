@@ -373,14 +373,15 @@ def _about(call: Call) -> object:
 
 
 def _usage(wrong: Usage, *, as_json: bool) -> int:
+    status = 64 if wrong.verb == "tune disk" else 2  # where 2 says that changes are pending
     if as_json:
-        facts = {"code": wrong.code, "exit": 2, "retryable": False, "message": str(wrong)}
+        facts = {"code": wrong.code, "exit": status, "retryable": False, "message": str(wrong)}
         out = Output()
         out.text(render.json_line(facts, ok=False))
         out.flush()
     else:
         complain(wrong.verb, str(wrong))
-    return 2
+    return status
 
 
 def _failed(call: Call, failure: Failure) -> int:

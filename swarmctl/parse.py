@@ -38,6 +38,7 @@ SHORT = {
     "reload": "config reload",
     "journal": "journal list",
     "journal ls": "journal list",
+    "doctor": "tune check",
     "quiet": "agent quiet",
     "wake": "agent wake",
     "evict": "agent evict",
@@ -71,7 +72,7 @@ OUTPUTS = ("log", "output")
 QUEUE_STATS = "queue-stats"
 """It is ``queue ls --stats``."""
 
-NOUNS = ("queue", "agent", "config", "journal", "index")
+NOUNS = ("queue", "agent", "config", "journal", "index", "tune")
 """Words that are verbs together with the next one."""
 
 

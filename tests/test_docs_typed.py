@@ -1,5 +1,6 @@
 """The pages that a new user types: every command is typed, every program run, and what they show comes out."""
 
+import os
 import re
 import shutil
 
@@ -8,7 +9,14 @@ import pytest
 from tests.pages import ROOT
 from tests.typed import Command, alike, blocks, commands, differences, formed, session
 
-TYPED = ("tutorial.md", "write-an-agent.md", "python-client.md", "moving-from-swarmsh.md", "operate.md")
+TYPED = (
+    "tutorial.md",
+    "write-an-agent.md",
+    "python-client.md",
+    "moving-from-swarmsh.md",
+    "operate.md",
+    "tune-the-disk.md",
+)
 
 
 @pytest.mark.real
@@ -17,6 +25,8 @@ def test_what_is_typed_gives_what_is_shown(name):
     page = (ROOT / "docs" / name).read_text()
     if "$ jq " in page and shutil.which("jq") is None:
         pytest.skip("jq is not installed (apt-get install jq)")
+    if "$(losetup " in page and (os.getuid() != 0 or not os.path.exists("/dev/loop-control")):
+        pytest.skip("needs root, and a loop device")
     wrong = list(differences(page))
     assert not wrong, "\n".join(wrong)
 

@@ -141,15 +141,11 @@ TARGETS = {"telemetry-stats", "profile-cpu-flame", "test-performance", "benchmar
 
 OTHERS_NOT_YET = {
     # line of the guide that no test types yet: the verb for which it waits
-    "cat /sys/block/sda/queue/scheduler": "tune",
-    'echo "deadline" | sudo tee /sys/block/sda/queue/scheduler': "tune",
-    "echo 128 | sudo tee /sys/block/sda/queue/nr_requests": "tune",
     "ps aux | grep coordination_helper | awk '{print $6}' | tail -1": "profile",
     "watch -n 1 'ps aux | grep coordination_helper | awk \"{print \\$6}\"'": "profile",
     "jq '.' baseline_metrics.json": "baseline",
     "watch -n 5 'make telemetry-stats | jq \".performance_metrics\"'": "metrics",
     "open profile_cpu_flamegraph.html": "profile",
-    "- [ ] Establish baseline performance": "doctor",  # and eleven more, which it checks
 }
 
 

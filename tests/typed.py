@@ -51,6 +51,7 @@ FORMS = [
     (r"/\S*/(?=swarmsh\b|state\b)", "PLACE/"),
     (r"\b[0-9a-f]{16,64}\b", "DIGEST"),
     (r"\(\d+%\)", "(PERCENT)"),
+    (r"\bloop\d+\b", "LOOP"),
     (r"\S*…", "…"),
 ]
 """What is different each time, and what stands for it when page and session are compared."""
@@ -60,8 +61,12 @@ NOTICE = re.compile(r"\S+: line \d+: +\d+ (Killed|Terminated) ")
 """What the shell says of a program that it started and that was killed; when it does so is its own business."""
 
 
-REFUSALS = ("swarmctl: ", "swarmshd: ", "coordination_helper.sh: ", "status ")
+REFUSALS = ("swarmctl: ", "swarmshd: ", "swarmsh-tune: ", "coordination_helper.sh: ", "status ")
 """How the line begins that says why a command failed, or that it did."""
+
+
+PROGRAMS = {"swarmctl": "swarmctl", "swarmshd": "swarmshd.main", "swarmsh-tune": "swarmshd.tuning"}
+"""What is installed, and the module that it is."""
 
 
 class Block(NamedTuple):
@@ -146,7 +151,7 @@ class Session:
     def _environment(self) -> dict[str, str]:
         tools = self.home / ".tools"
         tools.mkdir()
-        for name, module in (("swarmctl", "swarmctl"), ("swarmshd", "swarmshd.main")):
+        for name, module in PROGRAMS.items():
             (tools / name).write_text(f'#!/bin/sh\nexec {sys.executable} -m {module} "$@"\n')
             (tools / name).chmod(0o755)
         for name in ("python", "python3"):
@@ -159,6 +164,7 @@ class Session:
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "HOME": str(self.home),
+            "RUNTIME_DIRECTORY": str(run / "swarmsh-tune"),
             "STATE_DIRECTORY": str(self.home / "state" / "swarmsh"),  # root's would be the host's
             "SWARMSH_SOCKET": str(run / "swarmsh" / "swarmsh.sock"),
             "LANG": "C.UTF-8",

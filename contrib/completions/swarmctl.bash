@@ -243,9 +243,16 @@ _swarmctl_verb() {
             values+='--state-dir=files '
             places='-'
             ;;
+        'tune disk')
+            options='--device --profile --scheduler --nr-requests --read-ahead-kb --rq-affinity --nomerges --wbt-lat-usec --yes --force --rounds --writes --root'
+            values+='--device=- --profile=report|journal --scheduler=none|mq-deadline|kyber|bfq --nr-requests=- --read-ahead-kb=- --rq-affinity=- --nomerges=- --wbt-lat-usec=- --rounds=- --writes=- --root=files '
+            places='show|plan|apply|verify|revert|persist|unpersist|bench files'
+            ;;
+        'tune check')
+            ;;
         'help')
             options='--all'
-            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|index|exit|agents...'
+            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune|exit|agents...'
             ;;
         'queue pause')
             options='--all --hard --for -m --message'
@@ -302,6 +309,8 @@ _swarmctl_verb() {
         'journal ls')
             options='--state-dir'
             values+='--state-dir=files '
+            ;;
+        'doctor')
             ;;
         'quiet')
             places='ask:agents...'
@@ -378,7 +387,7 @@ _swarmctl() {
             _swarmctl_verb "$verb" || return
         elif [[ -z $verb ]]; then
             case $word in
-                queue | agent | config | journal | index) noun=$word ;;
+                queue | agent | config | journal | index | tune) noun=$word ;;
                 *) verb=$word; _swarmctl_verb "$verb" || return ;;
             esac
         else
@@ -407,9 +416,10 @@ _swarmctl() {
             config) _swarmctl_place 'show|get|set|unset|reload|ls|list' ;;
             journal) _swarmctl_place 'list|check|dump|repair|archive|snapshot|reindex|ls' ;;
             index) _swarmctl_place 'rebuild' ;;
+            tune) _swarmctl_place 'disk|check' ;;
         esac
     elif [[ -z $verb ]]; then
-        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|quiet|wake|evict|index'
+        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune'
     else
         for word in $places; do
             [[ $count -eq 0 || $word == *... ]] && break

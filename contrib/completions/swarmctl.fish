@@ -11,7 +11,7 @@ function __swarmctl_words
         else if test "$word" = --
             echo -- --
             return
-        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --older --limit --after-id --by -o --to --since --for --slots --label --heartbeat --legacy --claimed --every --rows --of --state-dir
+        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --older --limit --after-id --by -o --to --since --for --slots --label --heartbeat --legacy --claimed --every --rows --of --state-dir --device --profile --scheduler --nr-requests --read-ahead-kb --rq-affinity --nomerges --wbt-lat-usec --rounds --writes --root
             set skip yes
         else if not string match -q -- '-?*' $word
             echo $word
@@ -141,10 +141,12 @@ complete -c swarmctl -n '__swarmctl_first' -a 'agents' -d 'the agents, what they
 complete -c swarmctl -n '__swarmctl_first' -a 'config' -d 'show, get, set, unset, reload, ls, list'
 complete -c swarmctl -n '__swarmctl_first' -a 'reload' -d 'have the daemon read its file again; prints what changed'
 complete -c swarmctl -n '__swarmctl_first' -a 'journal' -d 'list, check, dump, repair, archive, snapshot, reindex, ls'
+complete -c swarmctl -n '__swarmctl_first' -a 'doctor' -d 'the tuning guide\'s checklist: number, verdict, point, fact, command'
 complete -c swarmctl -n '__swarmctl_first' -a 'quiet' -d 'it gets no new items'
 complete -c swarmctl -n '__swarmctl_first' -a 'wake' -d 'end quiet'
 complete -c swarmctl -n '__swarmctl_first' -a 'evict' -d 'take back what it holds and forget it; prints how many items went back'
 complete -c swarmctl -n '__swarmctl_first' -a 'index' -d 'rebuild'
+complete -c swarmctl -n '__swarmctl_first' -a 'tune' -d 'disk, check'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'ls' -d 'the queues and what is in them'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'show' -d 'a queue and its settings'
 complete -c swarmctl -n '__swarmctl_noun queue' -a 'set' -d 'limit, max-length, lease, max-attempts, crash-cap, stall-after, closed'
@@ -176,6 +178,8 @@ complete -c swarmctl -n '__swarmctl_noun journal' -a 'snapshot' -d 'have a snaps
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'reindex' -d 'go through the indexes: items, how many entries differed, seconds'
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'ls' -d 'the journal\'s files: kind, file, bytes, positions, epoch'
 complete -c swarmctl -n '__swarmctl_noun index' -a 'rebuild' -d 'go through the indexes: items, how many entries differed, seconds'
+complete -c swarmctl -n '__swarmctl_noun tune' -a 'disk' -d 'the settings of the disks below the journal, as `swarmsh-tune` has them'
+complete -c swarmctl -n '__swarmctl_noun tune' -a 'check' -d 'the tuning guide\'s checklist: number, verdict, point, fact, command'
 
 complete -c swarmctl -n '__swarmctl_at any submit' -s p -l priority -d 'low, medium, high or critical (medium)' -r -k -a 'critical high medium low' -f
 complete -c swarmctl -n '__swarmctl_at any submit' -l queue -d 'the queue (default: $SWARMSH_QUEUE, else default)' -r -k -a '(__swarmctl_ask queues)' -f
@@ -441,8 +445,25 @@ complete -c swarmctl -n '__swarmctl_at any journal archive' -l dry-run -d 'only 
 complete -c swarmctl -n '__swarmctl_at any backup' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 complete -c swarmctl -n '__swarmctl_at any backup' -l verify -d 'read the file instead, and say whether it can be restored'
 
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l device -d 'this disk, instead of those below PATH' -r -f
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l profile -d 'whose values: report has none and says what is not right (default); or journal' -r -k -a 'report journal' -f
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l scheduler -d 'one of none, mq-deadline, kyber, bfq' -r -k -a 'none mq-deadline kyber bfq' -f
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l nr-requests -d 'requests that may queue (4 to 2048)' -r -f
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l read-ahead-kb -d 'how far is read ahead' -r -f
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l rq-affinity -d 'where a request completes (0 to 2)' -r -f
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l nomerges -d 'how little requests are merged (0 to 2)' -r -f
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l wbt-lat-usec -d 'write-back throttling: 0 off, -1 the kernel\'s own' -r -f
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l yes -d 'with apply and bench: do it'
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l force -d 'with revert: also what somebody else has changed since'
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l rounds -d 'with bench: so many pairs (8)' -r -f
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l writes -d 'with bench: so many writes in each round (64)' -r -f
+complete -c swarmctl -n '__swarmctl_at any tune disk' -l root -d 'look at a copy of a host\'s /sys and /proc' -r -F
+complete -c swarmctl -n '__swarmctl_at 0 tune disk' -k -a 'show plan apply verify revert persist unpersist bench' -f
+complete -c swarmctl -n '__swarmctl_at 1 tune disk' -F
+
+
 complete -c swarmctl -n '__swarmctl_at any help' -l all -d 'every name that is accepted'
-complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup help queue queues queue-stats snapshot drain clear agent agents config reload journal quiet wake evict index exit agents' -f
+complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup help queue queues queue-stats snapshot drain clear agent agents config reload journal doctor quiet wake evict index tune exit agents' -f
 
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l all -d 'every queue'
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l hard -d 'with --all: running work is told to stop as well'
@@ -491,6 +512,7 @@ complete -c swarmctl -n '__swarmctl_at 0+ config list' -k -a 'BATCH_SIZE BATCH_T
 
 
 complete -c swarmctl -n '__swarmctl_at any journal ls' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
+
 
 complete -c swarmctl -n '__swarmctl_at 0+ quiet' -k -a '(__swarmctl_ask agents)' -f
 

@@ -10,6 +10,7 @@ from swarmctl import parse, verbs
 from swarmctl.looking import PARTS
 from swarmctl.mending import QUEUE_SETTINGS
 from swarmctl.options import GLOBALS
+from swarmctl.tuning import WHAT
 from swarmctl.values import CHOICES, LISTS
 from swarmshd.settings import TABLE
 
@@ -50,6 +51,7 @@ NOTHING = Place()
 _OF_VERBS = {
     # what a verb takes that the word of its usage line does not say
     ("get", "WHAT"): Place(*PARTS),
+    ("tune disk", "WHAT"): Place(*WHAT),
     ("queue set", "NAME=VALUE"): Place(*[f"{name}=" for name in QUEUE_SETTINGS]),
     ("config set", "NAME=VALUE"): Place(*[f"{name}=" for name in TABLE]),
     ("help", "VERB"): Place("exit", "agents"),
@@ -79,6 +81,8 @@ _FIELDS = {
     "id": Place(ask="items"),
     "after": Place(ask="items"),
     "pid": Place("auto"),
+    "scheduler": Place("none", "mq-deadline", "kyber", "bfq"),
+    "profile": Place("report", "journal"),
 }
 
 
