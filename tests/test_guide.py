@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from swarmctl import verbs
+from swarmctl import parse, verbs
 from swarmshd import settings
 from tests.conftest import PATIENCE, ROOT, Daemon
 from tests.legacy import HELPER, Old
@@ -132,7 +132,6 @@ NOT_YET = {
     *("detect_regressions", "regression_report"),
     *("profile_memory", "profile_cpu", "analyze_cpu_profile", "profile_io", "analyze_io_profile"),
     *("monitor_io_realtime", "analyze_traces", "visualize_traces", "performance_graph"),
-    "rebuild_work_queue_index",
     # make
     *("telemetry-stats", "profile-cpu-flame", "test-performance"),
 }
@@ -149,6 +148,10 @@ OTHERS_NOT_YET = {
 }
 
 
+KNOWN = {*verbs.VERBS, *parse.SHORT}
+"""Every verb, under each of its names."""
+
+
 def name_of(export: str) -> str:
     return export.partition("=")[0]
 
@@ -162,7 +165,7 @@ def test_the_guide_is_here_as_a_whole():
 
 
 def test_a_line_is_typed_as_soon_as_its_verb_is_there():
-    first = {name.partition(" ")[0] for name in verbs.VERBS}
+    first = {name.partition(" ")[0] for name in KNOWN}
     assert {line for line, verb in OTHERS_NOT_YET.items() if verb in first} == set()
 
 
@@ -180,7 +183,7 @@ def test_a_script_is_there_as_soon_as_its_verb_is():
         assert (SCRIPTS_PLACE / f"{name}.sh").read_text() == f'#!/bin/sh\nexec swarmctl {SCRIPTS[name]} "$@"\n'
     for name in NOT_YET & SCRIPTS.keys():
         words = SCRIPTS[name].split()
-        assert not {words[0], " ".join(words[:2])} & verbs.VERBS.keys(), f"{name}: its verb is there"
+        assert not {words[0], " ".join(words[:2])} & KNOWN, f"{name}: its verb is there"
 
 
 def test_a_target_is_there_as_soon_as_it_is_off_the_list():
@@ -241,6 +244,16 @@ def test_the_configuration_of_batches_is_verified(guide: Old) -> None:
     assert [line.split("\t")[0] for line in shown.splitlines()] == [
         *("BATCH_SIZE", "BATCH_TIMEOUT", "BATCH_MODE", "BATCH_FLUSH_INTERVAL")
     ]
+
+
+@pytest.mark.real
+def test_the_queue_is_optimized_and_verified(guide: Old) -> None:
+    assert guide("claim", "feature", "x").status == 0
+    guide.daemon.call("submit", type="feature", description="y")
+    shown = guide.bash("./scripts/rebuild_work_queue_index.sh && ./coordination_helper.sh queue-stats")
+    rebuilt, queue = (line.split("\t") for line in shown.splitlines())
+    assert rebuilt[:2] == ["2", "0"]  # items, and how many entries differed
+    assert queue[:4] == ["default", "1", "1", "0"]  # ready, claimed, buried
 
 
 @pytest.mark.real
