@@ -146,8 +146,8 @@ def test_a_directory_that_is_taken_away(daemon: BusyDaemon, taken: str) -> None:
 IMPATIENT = """
 import os
 beside = keeper.run_beside
-async def run_beside(command, limit):
-    return await beside(command, limit if os.path.exists({path!r}) else 0.5)
+async def run_beside(command, limit, **more):
+    return await beside(command, limit if os.path.exists({path!r}) else 0.5, **more)
 keeper.run_beside = run_beside
 """
 """A fold has half a second, until a file is there."""

@@ -50,7 +50,7 @@ Journal = recovery.Journal
 recovery.Journal = lambda directory, rotation_bytes, **more: Journal(directory, 6 << 10, **more)
 keeper.LOOK = keeper.FOLD_PATIENCE = keeper.FULL_PATIENCE = keeper.TEND_EVERY = 0.05
 keeper.fold_threshold = lambda sizes: 1
-async def folded(command, limit):
+async def folded(command, limit, **more):
     found = max(int(path.name[-20:]) for path in keeper.Path(command[4]).glob("snapshot-" + "?" * 20))
     return 0, json.dumps({{"position": found, "written": False, "seconds": 0}}).encode(), b""
 keeper.run_beside = folded
