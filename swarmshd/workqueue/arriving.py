@@ -12,34 +12,42 @@ if TYPE_CHECKING:
 
 def item_imported(t: "Tables", event: e.ItemImported) -> None:
     """What it was elsewhere stands in its options and notes; here it has been in its state since now."""
-    queue = t.queue(event.queue)
-    item = Item(event.id, queue, intern(event.type), event.priority, event.description)
-    item.state = intern(event.state)
-    item.created_at, item.since = event.created_at, t.time
-    item.uid = event.uid
-    item.claims, item.failures, item.crashes, item.releases = event.counts
-    item.due_at, item.payload = event.due_at, event.payload
-    item.team = None if event.team is None else intern(event.team)
-    item.require = tuple(map(intern, event.require or ()))
-    item.after = tuple(event.after or ())
-    item.options, item.notes = event.options, event.notes
-    if event.waits:
-        item.waits = set(event.waits)
+    (
+        number, queue_name, kind, priority, description, state, created_at, uid, counts, due_at, team, payload,
+        require, after, waits, options, notes,
+    ) = event  # fmt: skip
+    queue = t.queues.get(queue_name) or t.queue(queue_name)
+    item = Item(number, queue, intern(kind), priority, description)
+    item.state = state = intern(state)
+    item.created_at, item.since = created_at, t.time
+    item.uid = uid
+    item.claims, item.failures, item.crashes, item.releases = counts
+    item.due_at, item.payload = due_at, payload
+    if team is not None:
+        item.team = intern(team)
+    if require:
+        item.require = tuple(map(intern, require))
+    if after:
+        item.after = tuple(after)
+    item.options, item.notes = options, notes
+    if waits:
+        item.waits = set(waits)
         for waited in item.waits:
-            t.depend(waited, item.id)
-    if item.options is not None:
-        t.index_options(item, item.options)
-    t.next_id = max(t.next_id, item.id + 1)
-    t.items[item.id] = item
-    t.order.append(item.id)
-    queue.items[item.state][item.id] = item
+            t.depend(waited, number)
+    if options is not None:
+        t.index_options(item, options)
+    if number >= t.next_id:
+        t.next_id = number + 1
+    t.items[number] = item
+    t.order.append(number)
+    queue.items[state][number] = item
     size = item.size()
     t.bytes += size
-    if item.state in ENDED:
-        t.ended.append(item.id)
+    if state in ENDED:
+        t.ended.append(number)
         t.ended_bytes += size
     else:
-        t.open[item.id] = item
+        t.open[number] = item
     if t.listener is not None:
         t.listener.item_moved(item, None)
 

@@ -42,6 +42,9 @@ from swarmshd.workqueue.records import (
     name_digest,
 )
 
+_OPTIONS, _NOTES = frozenset(ITEM_OPTIONS), frozenset(ITEM_NOTES)
+_MORE_BYTES = frozenset(("result", "output", "checkpoint", "legacy"))
+
 KEPT_ID_MAX = 1 << 48
 """Ids from here on are not kept: the numbers after them must last."""
 
@@ -84,7 +87,9 @@ def _events(desk: Desk, command: Import, row: Row | Refusal, mark: bytes) -> Ite
     said = row.said
     if isinstance(said, ImportedItem):
         name = _name(said)
-        if called(desk, name) is not None or name_digest(name) in desk.tables.imported:
+        if called(desk, name) is not None:
+            return ()
+        if desk.tables.imported and name_digest(name) in desk.tables.imported:
             return ()
         return _item_events(desk, command, said, mark + row.content)
     if isinstance(said, ImportedAgent):
@@ -163,7 +168,7 @@ def _agent_outcome(desk: Desk, row: ImportedAgent, imported: bytes) -> bool:
 
 def _check_item(desk: Desk, row: ImportedItem, *, dry: bool = False) -> None:
     """Refuse what cannot be an item here, whatever its dependencies; ``dry`` asks for those no more either."""
-    policy, tables = desk.policy, desk.tables
+    tables = desk.tables
     if row.state not in STATES:
         raise Refusal("bad_request", f"item: state: expected one of {', '.join(STATES)}")
     if row.on_failure is not None and row.on_failure not in ON_FAILURE:
@@ -172,25 +177,32 @@ def _check_item(desk: Desk, row: ImportedItem, *, dry: bool = False) -> None:
         raise Refusal("bad_request", "item: lease, max_runtime and max_attempts must not be 0")
     if row.queue[0] == "@":
         raise Refusal("bad_request", f"queue {row.queue} is the daemon's own")
-    for what, found, limit in (
-        ("dependencies", row.after, AFTER_MAX),
-        ("dependencies", row.waits, AFTER_MAX),
-        ("labels", row.require, LABELS_MAX),
-    ):
-        if len(found) > limit:
-            raise Refusal("too_large", f"item: {len(found)} {what}; the limit is {limit}", limit=limit)
-    check_size("description", row.description, policy.description_max)
-    check_size("payload", row.payload, policy.payload_max)
-    check_size("result", row.result, policy.payload_max)
-    check_size("output", row.output, policy.output_tail)
-    check_size("checkpoint", row.checkpoint, policy.checkpoint_max)
-    check_size("legacy", row.legacy, LEGACY_MAX)
+    _check_sizes(desk, row)
     if row.unique is not None and row.state not in ENDED and row.unique in tables.uniques:
         taken = tables.uniques[row.unique]
         raise Refusal("duplicate", f"unique key {row.unique}: already open as {taken}", id=taken)
     _check_room(desk, row)
     if not dry and row.state == BLOCKED:
         _waits(desk, row)
+
+
+def _check_sizes(desk: Desk, row: ImportedItem) -> None:
+    policy = desk.policy
+    if row.after or row.waits or row.require:
+        for what, found, limit in (
+            ("dependencies", row.after, AFTER_MAX),
+            ("dependencies", row.waits, AFTER_MAX),
+            ("labels", row.require, LABELS_MAX),
+        ):
+            if len(found) > limit:
+                raise Refusal("too_large", f"item: {len(found)} {what}; the limit is {limit}", limit=limit)
+    check_size("description", row.description, policy.description_max)
+    check_size("payload", row.payload, policy.payload_max)
+    if not _MORE_BYTES.isdisjoint(vars(row)):
+        check_size("result", row.result, policy.payload_max)
+        check_size("output", row.output, policy.output_tail)
+        check_size("checkpoint", row.checkpoint, policy.checkpoint_max)
+        check_size("legacy", row.legacy, LEGACY_MAX)
 
 
 def _check_room(desk: Desk, row: ImportedItem) -> None:
@@ -212,7 +224,8 @@ def _check_room(desk: Desk, row: ImportedItem) -> None:
     if queue is not None and queue.open >= policy.queue_max_length:
         limit = policy.queue_max_length
         raise Refusal("queue_full", f"queue {row.queue} holds {limit} items, its maximum", limit=limit)
-    if not desk.ready.room_for((row.queue, row.type, row.team, tuple(sorted(set(row.require))))):
+    require = tuple(sorted(set(row.require))) if row.require else ()
+    if not desk.ready.room_for((row.queue, row.type, row.team, require)):
         raise too_many_kinds()
 
 
@@ -248,15 +261,19 @@ def _item_events(desk: Desk, command: Import, row: ImportedItem, imported: bytes
     if row.state == CLAIMED and command.claimed == "keep" and row.holder is not None:
         _check_holder(desk, row.holder)
     state, due_at, waits, blocked = _state(desk, command, row)
-    options = {name: value for name in ITEM_OPTIONS if (value := getattr(row, name)) is not None}
+    options, notes = {}, {}
+    for name, value in vars(row).items():
+        if value is not None:
+            if name in _OPTIONS:
+                options[name] = value
+            elif name in _NOTES:
+                notes[name] = value
     options["imported"] = imported
     if state == BLOCKED and not waits and row.holder is not None:
         options["holder"] = row.holder
     number = _number(desk, row)
     if row.ref is None and (row.origin is not None or number != row.id):
         options["origin"] = row.origin or f"#{row.id}@{row.created_at}"
-    notes = {name: value for name in ITEM_NOTES if (value := getattr(row, name)) is not None}
-    notes.pop("blocked", None)
     if state == BLOCKED and blocked is not None:
         notes["blocked"] = blocked
     if row.ended_at is not None:
@@ -275,8 +292,8 @@ def _item_events(desk: Desk, command: Import, row: ImportedItem, imported: bytes
         due_at,
         row.team,
         row.payload,
-        tuple(sorted(set(row.require))) or None,
-        _after(desk, row) or None,
+        tuple(sorted(set(row.require))) if row.require else None,
+        (_after(desk, row) or None) if row.after or row.waits else None,
         waits or None,
         options,
         notes or None,
