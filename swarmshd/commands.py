@@ -859,9 +859,7 @@ def content(kind: str, fields: Mapping[str, Any]) -> bytes:
     """Eight bytes that tell what a row says from anything else that it might say; but for its name."""
     unsaid, left_out = _UNSAID[kind], _NOT_CONTENT[kind]
     known = {
-        name: value
-        for name in sorted(fields)
-        if (value := fields[name]) != unsaid.get(name) and name not in left_out
+        name: value for name in sorted(fields) if (value := fields[name]) != unsaid.get(name) and name not in left_out
     }
     return blake2b(cbor2.dumps(known), digest_size=8).digest()
 

@@ -419,6 +419,7 @@ def test_many_pauses_end_a_bounded_number_at_a_time():
     for number in range(10):
         house.do("pause", queue=f"q{number}", lasts=MINUTE)
     house.queue.begin(house.now + MINUTE)
+    assert list(house.queue.run_due(0)) == [], "on a full disk none, and no empty entry either"
     (happened,) = house.queue.run_due(3)
     assert len(happened) == 3
     house.own(happened)

@@ -134,6 +134,8 @@ def resume(desk: Desk, command: Resume) -> list[e.Event]:
 def pauses_over(desk: Desk, limit: int) -> list[e.Event]:
     """End the pauses whose time is over, of at most so many queues."""
     tables = desk.tables
+    if tables.resume_at is None or tables.resume_at > desk.now:
+        return []
     over = islice((name for name, until in tables.resumes.items() if until <= desk.now), limit)
     happened: list[e.Event] = [event for name in over for event in _with(desk, name, paused=None, paused_until=None)]
     if tables.paused_until is not None and tables.paused_until <= desk.now:

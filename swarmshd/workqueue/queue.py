@@ -296,8 +296,8 @@ class WorkQueue:
         for happened in timers.run_due(self.desk, self.deadlines, limit):
             yield self._apply_all(happened)
         yield from self.settle()
-        if self.tables.resume_at is not None and self.tables.resume_at <= self.desk.now:
-            yield self._apply_all(governing.pauses_over(self.desk, limit))
+        if happened := governing.pauses_over(self.desk, limit):
+            yield self._apply_all(happened)
         if self._housekeeping_due() <= self.desk.now:
             for tidy in (timers.forget, timers.forget_keys):
                 happened = tidy(self.desk, FORGET_MAX)
