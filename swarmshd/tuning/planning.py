@@ -56,8 +56,6 @@ class Plan:
         self.changes: list[Change] = []
         self.refused: list[str] = []
         self.remarks: list[str] = []
-        self.devices: list[Node] = []
-        """All that a value is wanted for, changed or not."""
         self.values: dict[Node, dict[str, str]] = {}
         """What each is to have, changed or not."""
         self.sequences: dict[str, str] = {}
@@ -154,9 +152,7 @@ def _one(
     made: Plan, node: Node, name: str, value: str, why: str, *, scheduler: str | None = "", again: bool = False
 ) -> None:
     """Look at one value of one device; ``again``: it is written though it is the same, since it will have changed."""
-    if node not in made.devices:
-        made.devices.append(node)
-        made.sequences[node.name] = node.sequence
+    made.sequences.setdefault(node.name, node.sequence)
     current = node.value(name)
     if current is None:
         made.refused.append(f"{node.name}: it has no {name}; leave that option out")
