@@ -590,6 +590,21 @@ def test_a_snapshot_that_does_not_read_back_gets_no_name(tmp_path, disk):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_large_snapshot_goes_to_the_disk_a_little_at_a_time(tmp_path, disk):
+    """What is written at once stands in the way of the syncs of the daemon."""
+    made = SnapshotWriter(tmp_path, 0, 1, disk=disk)
+    before = len(disk.calls)
+    for _ in range(20):
+        made.add(bytes(1 << 20), 1)
+    unsynced = most = 0
+    for name, *arguments in disk.calls[before:]:
+        unsynced = 0 if name == "fdatasync" else unsynced + len(arguments[1])
+        most = max(most, unsynced)
+    assert MIB <= most <= 4 * MIB
+    made.finish()
+    assert len(list(read_snapshot(listing(tmp_path).snapshots[0][1]))) == 20
+
+
 def test_a_snapshot_that_cannot_be_begun_leaves_nothing(tmp_path, disk):
     before = len(os.listdir("/proc/self/fd"))
     disk.fails["pwrite"] = failing(errno.EIO)

@@ -10,6 +10,9 @@ from swarmshd.journal.disk import DISK, Disk, named
 from swarmshd.journal.errors import Corrupt, VersionMismatch
 from swarmshd.journal.files import TEMPORARY, adopt, make_directory, snapshot_path
 
+SYNC_EVERY = 2 << 20
+"""Bytes after which what was written goes to the disk: all at once, it would stand in the way of the daemon's syncs."""
+
 
 class SnapshotFacts(NamedTuple):
     """What a finished snapshot is: where, of which position, its chunks, rows and bytes."""
@@ -51,7 +54,7 @@ class SnapshotWriter:
         self._path = snapshot_path(directory, position)
         self._temporary = self._path.with_name(self._path.name + TEMPORARY)
         self._fd = disk.create(self._temporary)
-        self._chunks = self._rows = self._size = 0
+        self._chunks = self._rows = self._size = self._synced = 0
         head = records.pack_snapshot_header(records.SnapshotHeader(program_format, salt, position, epoch, created))
         self._running: int = records.WORD.unpack_from(head, len(head) - records.WORD.size)[0]
         try:
@@ -63,7 +66,10 @@ class SnapshotWriter:
     def _write(self, data: bytes) -> None:
         with named(self._temporary):
             self._disk.write(self._fd, data, self._size)
-        self._size += len(data)
+            self._size += len(data)
+            if self._size - self._synced >= SYNC_EVERY:
+                self._disk.fdatasync(self._fd)
+                self._synced = self._size
 
     def add(self, chunk: bytes, rows: int) -> None:
         """Append a chunk that holds ``rows`` rows."""
