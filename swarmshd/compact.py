@@ -84,12 +84,17 @@ def encoded(tables: Tables) -> Iterator[bytes]:
 
 
 def write(
-    directory: Path, tables: Tables, position: int, epoch: int, progress: beside.Progress = UNHEARD
+    directory: Path,
+    tables: Tables,
+    position: int,
+    epoch: int,
+    progress: beside.Progress = UNHEARD,
+    disk: journal.Disk = journal.DISK,
 ) -> journal.SnapshotFacts:
     """Write the snapshot of ``tables``. Whatever goes wrong, nothing of it stays."""
     salt = int.from_bytes(os.urandom(4), "big")
     writer = journal.SnapshotWriter(
-        directory, position, epoch, program_format=events.FORMAT, salt=salt, created=tables.time
+        directory, position, epoch, program_format=events.FORMAT, salt=salt, created=tables.time, disk=disk
     )
     try:
         rows = encoded(tables)
@@ -105,14 +110,16 @@ def write(
         raise
 
 
-def fold(directory: Path, upto: int, progress: beside.Progress = UNHEARD) -> dict[str, object]:
+def fold(
+    directory: Path, upto: int, progress: beside.Progress = UNHEARD, disk: journal.Disk = journal.DISK
+) -> dict[str, object]:
     """Make the next snapshot from all sealed segments that end at or before position ``upto``; return what was done."""
     began = perf_counter()
-    recovery = journal.recover(directory, mend=False, upto=upto)
+    recovery = journal.recover(directory, mend=False, upto=upto, disk=disk)
     done: dict[str, object] = {"position": recovery.snapshot_position, "written": False, "segments": 0}
     if recovery.segments:
         tables, batches = load(recovery, progress)
-        facts = write(directory, tables, recovery.position, recovery.epoch, progress)
+        facts = write(directory, tables, recovery.position, recovery.epoch, progress, disk)
         done = {"position": facts.position, "written": True, "segments": recovery.segments, "batches": batches}
         done |= {"items": len(tables.items), "bytes": facts.bytes}
     done["seconds"] = round(perf_counter() - began, 3)
@@ -126,6 +133,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--upto", type=int, required=True, help="leave segments alone that end after this position")
     parser.add_argument("--format", type=int, required=True, help="the format that the daemon reads")
     parser.add_argument("--progress", type=int, help="the descriptor of the file that tells how far it is")
+    parser.add_argument("--buffer", type=int, default=journal.DISK.buffer, help="bytes of one read")
+    parser.add_argument("--mapped", action="store_true", help="map sealed segments into memory")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="the process to end with")
     return parser.parse_args()
 
@@ -142,7 +151,8 @@ def main() -> int:
         options.directory.stat()  # there is nothing to make here
         lock.acquire(retries=0)
         with lock:
-            done = fold(options.directory, options.upto, beside.Progress(options.progress))
+            disk = journal.Disk(options.buffer, mapped=options.mapped)
+            done = fold(options.directory, options.upto, beside.Progress(options.progress), disk)
             print(json.dumps(done), flush=True)  # noqa: T201 - its one result
     except journal.Locked as locked:
         return beside.fail("compact", locked, 75)

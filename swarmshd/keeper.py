@@ -231,7 +231,7 @@ class Keeper:
         journal.want_turn(somehow=somehow)
         with trio.move_on_after(LOOK):
             while journal.start < wanted:
-                if not self._engine.unsynced:
+                if not self._engine.syncing:
                     return journal.turn(somehow=somehow)
                 await trio.sleep(0.005)
         return journal.start >= wanted
@@ -290,7 +290,9 @@ class Keeper:
         """What the fold says of itself. Raises FoldFailed, when the log has it."""
         upto = str(self._journal.durable)
         command = [sys.executable, "-m", "swarmshd.compact", "--directory", str(self._directory)]
+        settings = self._engine.settings
         command += ["--upto", upto, "--format", str(events.FORMAT), "--progress", str(self._progress)]
+        command += ["--buffer", str(settings.io_buffer_size), *(["--mapped"] if settings.mmap_enabled else [])]
         sizes: Sizes = await self._threads.run(self._journal.sizes)
         limit = FOLD_LIMIT + (sizes.bytes >> 20) * FOLD_LIMIT_PER_MIB
         status, out, err = await run_beside(command, limit, pass_fds=(self._progress,))

@@ -293,6 +293,23 @@ class Settings:
     async_operations = Flag(True, "", "progress and heartbeats may be answered before they are written", guide=True)
     async_buffer_size = Count(1000, 1, 1_000_000, "items", "most items of which such a thing waits", guide=True)
     async_flush_interval = Duration(5 * SECOND, 1, DAY, "ms", "when that is written at the latest", guide=True)
+    wal_enabled = Flag(
+        True, "", "changes are synced; false leaves that to the system, and a power cut loses them", guide=True
+    )
+    wal_sync_interval = Duration(
+        0, 0, HOUR, "ms", "0 to sync before each answer; else how long after it, and what a power cut loses", guide=True
+    )
+    direct_io = Flag(False, "", "the journal is written past the page cache", restart=True, guide=True)
+    io_buffer_size = Size(
+        128 * KIB,
+        4 * KIB,
+        16 * MIB,
+        "bytes",
+        "largest piece in which files are read and zeroed",
+        restart=True,
+        guide=True,
+    )
+    mmap_enabled = Flag(True, "", "sealed segments are read by mapping them into memory", restart=True, guide=True)
     journal_rotation_bytes = Size(100 * MIB, MIB, 16 * GIB, "MiB", "size at which a segment is sealed", guide=True)
     journal_reserve_bytes = Size(
         8 * MIB, MIB, 16 * GIB, "MiB", "disk kept for finishing work when it is full", restart=True

@@ -130,6 +130,32 @@ def relaxed(live: Live) -> int:
     return left
 
 
+def unsynced(live: Live) -> tuple[bool, Any]:
+    """Whether a change is answered before it is synced, and what its answer says of that."""
+    peer = Peer()
+    take(live.engine, peer, 1, "submit", **WORK)
+    live.engine.advance(live.now)
+    live.engine.write()
+    early = bool(peer.replies)
+    live.engine.commit()
+    return early, peer.replies[-1][2].get("relaxed")
+
+
+@effect
+def wal_sync_interval(live: Live) -> None:
+    assert unsynced(live) == (False, None)
+    live.set("WAL_SYNC_INTERVAL=5000")
+    assert unsynced(live) == (True, "sync within 5000 ms")
+    assert live.ask("stats", section="wal")["sections"]["wal"]["strict"] is False
+
+
+@effect
+def wal_enabled(live: Live) -> None:
+    live.set("WAL_ENABLED=0")
+    assert unsynced(live) == (True, "no sync")
+    assert "WAL_ENABLED=0" in live.ask("status")["durability"]
+
+
 @effect
 def batch_flush_interval(live: Live) -> None:
     assert relaxed(live) == 5000

@@ -53,10 +53,13 @@ class Deciding:
             elif isinstance(request.command, Batch):
                 check_class(client, "batch")
                 result, deliveries = self._each(client, request.command, watches)
+                result |= self._engine.durability.told
                 frame = encode_result(number, result)
             else:
                 result = self._one(client, request, watches[0] if watches else None)
                 deliveries = self._delivery(request, result) if request.verb in CLAIMS else ()
+                if not self._engine.durability.strict and request.verb not in self._engine.answers:
+                    result = result | self._engine.durability.told
                 frame = encode_result(number, result)
         except Refusal as refusal:
             if self._engine.draining and request.verb == "wait" and refusal.code == "timeout":
@@ -157,7 +160,8 @@ class Deciding:
         elif waiter.request.verb == "wait":
             self._engine.reply(client, _bounded(number, result))
         else:
-            self._engine.reply(client, encode_result(number, result), self._delivery(waiter.request, result))
+            told = result if self._engine.durability.strict else result | self._engine.durability.told
+            self._engine.reply(client, encode_result(number, told), self._delivery(waiter.request, result))
 
     def _delivery(self, request: Request, result: Any) -> tuple[Delivery, ...]:
         """What is to be taken back if the reply cannot arrive.

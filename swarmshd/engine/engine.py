@@ -4,14 +4,16 @@ It is a plain synchronous object. Whoever owns the loop calls, with the moment a
 
     engine.take(client, number, request, watches, size)     # for each request that came
     engine.advance(now)                                     # decide what is waiting and what is due
-    if engine.write():                                      # one frame of the journal
+    engine.write()                                          # one frame of the journal
+    if engine.durability.due(now):                          # where nothing is relaxed, with each frame
         engine.sync()                                       # one fdatasync, here or in another thread
         engine.durable()                                    # replies leave
     engine.follow(now)                                      # those who watch are told
     engine.next_deadline()                                  # when to call these at the latest
 
 Invariants: only one batch is unsynced at a time. A reply, a read's included, leaves when the position at which
-it was decided is durable. A refused command writes nothing. After a failed write or sync nothing is answered
+it was decided is durable. (Where durability is relaxed, several batches are, and replies leave when they are written.)
+A refused command writes nothing. After a failed write or sync nothing is answered
 any more: memory is ahead of the disk then, and the program must end (JournalFailed).
 """
 
@@ -28,6 +30,7 @@ from swarmshd.engine.cache import Cache
 from swarmshd.engine.client import OWED_MAX, Client, Delivery
 from swarmshd.engine.commits import Commits
 from swarmshd.engine.deciding import Deciding, check_class, draining
+from swarmshd.engine.durability import Durability
 from swarmshd.engine.errands import Errand
 from swarmshd.engine.health import Health
 from swarmshd.engine.inbox import Inbox
@@ -84,7 +87,10 @@ class Engine:
         """The parts of ``stats``; whoever has something to tell adds one."""
         self.health = Health(self)
         self._when_written: list[Callable[[], None]] = []
-        self.unsynced = False  # a batch has been written and not been synced yet
+        self.durability = Durability(settings)
+        self.recovery_ms = 0
+        self.syncing = False  # another thread has the journal
+        self._answered = journal.durable  # up to here replies may leave
         self._deciding = Deciding(self)
 
     def configure(self, settings: Settings) -> None:
@@ -95,6 +101,7 @@ class Engine:
         self.journal.rotate_past(settings.journal_rotation_bytes)
         self.cache.configure(settings)
         self.relaxed.configure(settings, self.queue.desk.now)
+        self.durability.configure(settings)
 
     # -- taking ------------------------------------------------------------------------------------------
 
@@ -146,7 +153,7 @@ class Engine:
         round_.time = now
         if not round_.entries:
             round_.commands = round_.size = 0  # what was only read or refused fills no batch
-            if not self.unsynced:
+            if self.may_write:
                 self.space.find(inbox.bytes, tasks[0][4] if tasks else 0)
         self._replied = 0
         room = self._has_room()
@@ -176,6 +183,7 @@ class Engine:
             needed, far_id = queue.numbers_needed(request), queue.far_id(request)
             if not self.numbers.covers(needed, queue.tables.position, far_id):
                 self._reserve()
+                self.durability.hurry()
                 break  # until the reservation that this round carries is durable
             inbox.pop()
             round_.commands += 1
@@ -247,7 +255,7 @@ class Engine:
         position = self.queue.tables.position
         client.owed += len(frame)
         self._replied += len(frame)
-        if position <= self.journal.durable and not len(self._replies):
+        if position <= self._answered and not len(self._replies):
             client.send(frame, deliveries)
         else:
             self._replies.add(position, client, frame, deliveries)
@@ -277,6 +285,16 @@ class Engine:
         """Whether everything that came has been decided, written and answered."""
         return not (self.inbox.tasks or self.round.entries or self.unsynced or len(self._replies))
 
+    @property
+    def unsynced(self) -> bool:
+        """Whether a batch was written and is not known to be durable."""
+        return self.journal.durable < self.journal.end
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the next batch may be written, and room be made for it."""
+        return not self.syncing and not (self.unsynced and self.durability.strict)
+
     # -- writing -----------------------------------------------------------------------------------------
 
     def write(self) -> bool:
@@ -289,19 +307,27 @@ class Engine:
             JournalFailed, Full: the program must end, as what was decided cannot be taken back.
         """
         round_ = self.round
-        if self.unsynced or not round_.entries:
+        if not round_.entries or not self.may_write:
             return False
         body = e.encode_batch(round_.time, round_.entries)
         self.aside.following.written(self.journal.end, round_.events, round_.time, round_.entries, body)
         self.journal.append(body, round_.events)
         self.commits.written(round_.commands, round_.events, len(body), self._why_closed(round_))
+        self.durability.written(round_.time, len(body))
         self.round = Round(self.rates)
-        self.unsynced = True
         assert self.journal.end == self.queue.tables.position
         for act in self._when_written:
             act()
         self._when_written.clear()
+        if not self.durability.strict:
+            self._release(self.journal.end)
         return True
+
+    def _release(self, position: int) -> None:
+        """What was decided up to there may be told."""
+        self._answered = position
+        self.aside.following.durable(self.settings.watch_ring)
+        self._replies.release(position)
 
     def when_written(self, act: Callable[[], None]) -> None:
         """Call ``act`` at a moment when the state is that of a position at which a batch ends: now, or soon."""
@@ -325,7 +351,8 @@ class Engine:
 
     def commit(self) -> None:
         """Write and sync the round, here and now: for start and stop."""
-        if self.write():
+        self.write()
+        if self.unsynced:
             self.sync()
             self.durable()
 
@@ -358,12 +385,11 @@ class Engine:
         """The sync has returned: let the replies go."""
         self.journal.mark_durable()
         self.commits.synced(self.queue.desk.now)
-        self.unsynced = False
-        self.aside.following.durable(self.settings.watch_ring)
+        self.durability.synced(self.queue.desk.now)
         if self._reserved is not None:
             self.numbers.granted(self._reserved)
             self._reserved = None
-        self._replies.release(self.journal.durable)
+        self._release(self.journal.durable)
 
     @property
     def has_round(self) -> bool:
@@ -380,7 +406,9 @@ class Engine:
         due = self.relaxed.earlier(self.queue.next_deadline())
         if due is not None and self.space.waiting:
             due = self.queue.desk.now + PATIENCE
-        return min((each for each in (due, self.aside.following.next_deadline()) if each is not None), default=None)
+        to_sync = None if self.syncing else self.durability.deadline()
+        found = (due, self.aside.following.next_deadline(), to_sync)
+        return min((each for each in found if each is not None), default=None)
 
 
 def _most_commands(settings: Settings) -> int:

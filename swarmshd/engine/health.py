@@ -65,7 +65,7 @@ class Health:
         self._rows: list[dict[str, Any]] = []
         self.checks: list[Check] = [
             self._disk, self._syncs, self._folds, self._queues, self._claims, self._ends, self._agents, self._pauses,
-            self._relaxed,
+            self._relaxed, self._direct,
         ]  # fmt: skip
         """What is looked at; whoever can see more adds to it."""
 
@@ -95,6 +95,12 @@ class Health:
             fact = f"{slow} of {syncs} syncs in {MINUTES} min took over {SLOW_NS // 10**9} s, the last one {last} ms"
             yield Condition("sync_slow", WARNING, fact, "swarmctl stats wal")
 
+    def _direct(self, _: int) -> Iterator[Condition]:
+        refused = self._engine.journal.io().get("direct_io_refused")
+        if refused:
+            fact = f"the journal is not written past the page cache, as DIRECT_IO asks for: {refused}"
+            yield Condition("direct_io_refused", WARNING, fact, "swarmctl config show DIRECT_IO")
+
     def _folds(self, _: int) -> Iterator[Condition]:
         for what in ("failed", "declined"):
             if what in self._engine.fold:
@@ -103,7 +109,10 @@ class Health:
 
     def _relaxed(self, _: int) -> Iterator[Condition]:
         waiting = len(self._engine.relaxed)
-        if waiting:
+        if not self._engine.durability.strict:
+            fact = self._engine.durability.words.removeprefix("RELAXED: ")
+            yield Condition("relaxed_durability", INFO, fact, "swarmctl config show WAL_ENABLED WAL_SYNC_INTERVAL")
+        elif waiting:
             fact = f"of {waiting} items something is answered and not on the disk yet, as was asked for (--async)"
             yield Condition("relaxed_durability", INFO, fact, "swarmctl stats async")
 

@@ -7,6 +7,7 @@ moved by the time in which nobody could renew it.
 
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import NamedTuple
 
 from swarmshd import events as e
@@ -14,7 +15,7 @@ from swarmshd.engine.engine import Engine
 from swarmshd.engine.numbers import Numbers
 from swarmshd.engine.policy import policy
 from swarmshd.engine.ring import Ring
-from swarmshd.journal import Journal, Recovery, Torn, VersionMismatch, recover
+from swarmshd.journal import Disk, Journal, Recovery, Torn, VersionMismatch, recover
 from swarmshd.settings import Settings
 from swarmshd.workqueue.queue import WorkQueue
 
@@ -58,9 +59,12 @@ def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adop
     """
     numbers = Numbers()
     queue = WorkQueue(policy(settings), numbers)
-    recovery = recover(directory)
+    disk = Disk(settings.io_buffer_size, mapped=settings.mmap_enabled, direct=settings.direct_io)
+    began = perf_counter()
+    recovery = recover(directory, disk=disk)
     ring = Ring(settings.watch_ring, recovery.snapshot_position)
     _replay(recovery, queue, ring)
+    took = perf_counter() - began
     tables = queue.tables
     numbers.resume(tables, clean=recovery.clean)
     position = recovery.position if recovery.clean else max(recovery.position, tables.positions_end)
@@ -69,11 +73,13 @@ def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adop
         settings.journal_rotation_bytes,
         reserve_bytes=settings.journal_reserve_bytes,
         most_bytes=settings.max_disk_bytes,
+        disk=disk,
     )
     journal.begin(position, recovery.epoch + 1)
     tables.position = position
     queue.serve()
     engine = Engine(journal, queue, numbers, settings, ring)
+    engine.recovery_ms = round(took * 1000)
     engine.health.started = max(wall, tables.time)
     unproven = _begin_epoch(engine, recovery, max(wall, tables.time), boot, adopt)
     return Started(engine, recovery.created, recovery.torn, recovery.clean, len(tables.items), unproven)

@@ -111,7 +111,7 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
         "counts": engine.rates.totals(),
         "disk": _disk(engine, sizes),
         "fold": engine.fold,
-        "durability": "durable before the answer, but for `progress --async`",
+        "durability": engine.durability.words,
         "relaxed": len(engine.relaxed),
         "keys": {"kept": len(tables.keys), "window_ms": max(0, queue.desk.now - oldest)},
     }

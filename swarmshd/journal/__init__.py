@@ -21,11 +21,12 @@ A journal is either read or written to, in this order::
 Everything here blocks; nothing logs: facts are returned or raised (`errors`), and the caller tells them.
 
 The parts: `disk` (system calls), `errors`, `files` (names), `lock`, `scan` (one segment, torn or corrupt),
-`recovery`, `snapshot`, `room` and `reserve` (what can still be written), `writer`, `holdings` (what lies there),
-`archive`, `reading` (what is left of the past).
+`recovery`, `snapshot`, `room` and `reserve` (what can still be written), `writer`, `direct` (past the page cache),
+`holdings` (what lies there), `archive`, `reading` (what is left of the past).
 """
 
 from swarmshd.journal.archive import Tended, Terms
+from swarmshd.journal.disk import DISK, Disk
 from swarmshd.journal.errors import Corrupt, Full, JournalError, JournalFailed, Locked, VersionMismatch
 from swarmshd.journal.holdings import Pruned, Sizes, fold_threshold
 from swarmshd.journal.lock import StateLock
@@ -35,8 +36,10 @@ from swarmshd.journal.snapshot import SnapshotFacts, SnapshotWriter, read_snapsh
 from swarmshd.journal.writer import Journal
 
 __all__ = [
+    "DISK",
     "Batch",
     "Corrupt",
+    "Disk",
     "Full",
     "Journal",
     "JournalError",

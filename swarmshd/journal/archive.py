@@ -22,7 +22,6 @@ from swarmshd.journal.errors import ARCHIVE, Corrupt, VersionMismatch
 
 COMPRESSED = ".gz"
 LEVEL = 6
-CHUNK = 1 << 18
 
 
 class Kept(NamedTuple):
@@ -175,7 +174,7 @@ def compress(disk: Disk, kept: Kept) -> None:
 
     def fill(fd: int) -> None:
         at = 0
-        for part in _compressed(kept.path):
+        for part in _compressed(kept.path, disk.buffer):
             disk.write(fd, part, at)
             at += len(part)
         os.utime(fd, ns=(kept.written * 1_000_000, kept.written * 1_000_000))  # before the sync, which keeps it
@@ -185,12 +184,12 @@ def compress(disk: Disk, kept: Kept) -> None:
     disk.unlink(kept.path)
 
 
-def _compressed(path: Path) -> Iterator[bytes]:
+def _compressed(path: Path, step: int) -> Iterator[bytes]:
     """A gzip member of a file, in parts of a bounded size."""
     with path.open("rb") as source:
         sink = _Parts()
         with gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=sink, mtime=0) as member:
-            while chunk := source.read(CHUNK):
+            while chunk := source.read(step):
                 member.write(chunk)
                 yield from sink.take()
         yield from sink.take()

@@ -8,13 +8,18 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 MODE_FILE = 0o600
 MODE_DIRECTORY = 0o700
 
-ZEROES = bytes(1 << 18)
+BUFFER = 1 << 17
+"""Bytes of one read, and of one write of zeroes, unless somebody says otherwise."""
+
+BLOCK = 4096
+"""What is written past the page cache begins and ends at multiples of this, in memory and on the disk."""
 
 
 @contextmanager
@@ -36,7 +41,20 @@ class Space(NamedTuple):
 
 
 class Disk:
-    """The real disk. What an append needs are the bare system calls, without a Python frame of ours."""
+    """The real disk. What an append needs are the bare system calls, without a Python frame of ours.
+
+    Args:
+        buffer: bytes of one read, and of one write of zeroes.
+        mapped: read sealed segments by mapping them into memory.
+        direct: write frames past the page cache.
+    """
+
+    buffer, mapped, direct = BUFFER, False, False
+    reads = maps = zero_writes = 0
+    """How often a piece of a file was read, a file mapped, and zeroes written."""
+
+    def __init__(self, buffer: int = BUFFER, *, mapped: bool = False, direct: bool = False) -> None:
+        self.buffer, self.mapped, self.direct = buffer, mapped, direct
 
     pwrite = staticmethod(os.pwrite)
     fdatasync = staticmethod(os.fdatasync)
@@ -93,8 +111,9 @@ class Disk:
     def zero(self, fd: int, start: int, stop: int) -> None:
         """Write zeroes from ``start`` up to ``stop``. Not a hole, and not merely allocated: written blocks."""
         while start < stop:
-            step = min(stop - start, len(ZEROES))
-            self.write(fd, memoryview(ZEROES)[:step], start)
+            step = min(stop - start, self.buffer)
+            self.write(fd, bytes(step), start)
+            self.zero_writes += 1
             start += step
 
     def space(self, directory: Path) -> Space:
@@ -106,10 +125,37 @@ class Disk:
         """The bytes of a file, at most ``limit`` of them."""
         with named(path), open(path, "rb", buffering=0) as file:
             parts = []
-            while limit and (part := file.read(limit)):
+            while limit and (part := file.read(self.buffer if limit < 0 else min(limit, self.buffer))):
                 parts.append(part)
                 limit -= len(part) if limit > 0 else 0
+            self.reads += len(parts)
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_sealed(self, path: Path) -> bytes:
+        """The bytes of a segment that never changes; mapped into memory, if that is wished.
+
+        All of it is read once before: a page of a map that cannot be read ends the program by a signal, where a read
+        says which file it is.
+        """
+        if not self.mapped:
+            return self.read(path)
+        piece = bytearray(self.buffer)
+        with named(path), open(path, "rb", buffering=0) as file:
+            while file.readinto(piece):
+                self.reads += 1
+            if not file.tell():
+                return b""
+            found = mmap(file.fileno(), 0, access=ACCESS_READ)
+        self.maps += 1
+        return cast("bytes", found)  # it can all that is asked of it here
+
+    def open_direct(self, path: Path) -> int:
+        """An existing file, to be written past the page cache. Raises OSError where the file system cannot do that."""
+        return os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def forget(self, fd: int) -> None:
+        """Have what is synced of a file read from the disk, not from memory, when it is read next."""
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 DISK = Disk()

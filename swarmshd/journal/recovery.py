@@ -160,7 +160,8 @@ class Recovery:
         """
         for number, segment in enumerate(self._segments):
             self._check_order(segment, number)
-            self._scan = scan = Scan(self._disk.read(segment.path), segment.header)
+            read = self._disk.read if segment is self._last else self._disk.read_sealed
+            self._scan = scan = Scan(read(segment.path), segment.header)
             yield from self._read(segment, scan)
             self._check_end(segment, scan)
             self._position = scan.position

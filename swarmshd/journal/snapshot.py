@@ -88,6 +88,7 @@ class SnapshotWriter:
         self._write(records.pack_end(self._chunks, self._rows, self._running))
         with named(self._temporary):
             self._disk.fsync(self._fd)
+            self._disk.forget(self._fd)  # or what is read back would be what was written, whatever the disk has
         self._disk.close(self._fd)
         self._fd = -1
         for _chunk in read_snapshot(self._temporary):

@@ -17,10 +17,11 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from swarmshd import records
 from swarmshd.journal import archive, files
+from swarmshd.journal.direct import Direct
 from swarmshd.journal.disk import DISK, Disk
 from swarmshd.journal.errors import NO_ROOM, Full, JournalFailed
 from swarmshd.journal.holdings import Pruned, Sizes, prune, sizes
@@ -48,6 +49,7 @@ class Journal:
     __slots__ = (
         "_at",
         "_clock",
+        "_direct",
         "_directory",
         "_disk",
         "_epoch",
@@ -86,6 +88,7 @@ class Journal:
         self.room = Room(directory, disk, reserve_bytes, most_bytes)
         self._failed: JournalFailed | None = None
         self._fd = -1
+        self._direct: Direct | None = None
         self._path = directory
         self.end = self.durable = self._synced = 0
         self._stated = -1
@@ -175,6 +178,8 @@ class Journal:
         self.end = self.durable = self._synced = start
         self._stated = -1
         self._at = records.SECTOR
+        if self._disk.direct:
+            self._direct = Direct.of(self._disk, path, self._direct)
         self.room.take(path, room)
         self._rotate_at = self._rotation_bytes
         self._somehow = False
@@ -279,7 +284,8 @@ class Journal:
         """One frame with one call. A write that was cut short is a failed one: part of it may be on the disk."""
         at = self._at
         try:
-            written = self._disk.pwrite(self._fd, frame, at)
+            direct = self._direct
+            written = self._disk.pwrite(self._fd, frame, at) if direct is None else direct.write(frame, at)
         except OSError as error:
             self._fail("write", error)
         at += len(frame)
@@ -442,6 +448,8 @@ class Journal:
                 if self._failed is None:
                     self._seal()
             finally:
+                if self._direct is not None:
+                    self._direct.close()
                 self._disk.close(self._fd)
                 self._fd = -1
                 self._failed = self._failed or JournalFailed(self._path, "use after close", errno.EBADF)
@@ -461,6 +469,17 @@ class Journal:
             return None
         archive.remove(self._disk, kept[0])
         return kept[0].path.name
+
+    def io(self) -> dict[str, Any]:
+        """How files are read and written, and how often."""
+        disk = self._disk
+        return {
+            "io_buffer": disk.buffer,
+            "io_reads": disk.reads,
+            "io_maps": disk.maps,
+            "io_zero_writes": disk.zero_writes,
+            **(Direct.nothing() if self._direct is None else self._direct.tell()),
+        }
 
     def sizes(self) -> Sizes:
         """What there is on the disk now."""

@@ -218,7 +218,7 @@ class Server:
             instants.append(self._pool.since() + self._settings.connection_pool_timeout)
         if self._acceptor.again is not None:
             instants.append(self._acceptor.again)
-        if not self._stated:
+        if not self._stated and not self._committer.busy:
             instants.append(self._last_batch + IDLE_AFTER)
         if self._stop_at is not None:
             instants.append(self._stop_at)
@@ -237,6 +237,7 @@ class Server:
                 self._serve(connection, what, now)
             elif fd == self._committer.fd:
                 self._committer.finish()
+                self._engine.syncing = False
                 self._engine.durable()
             elif fd == self._wake:
                 os.eventfd_read(self._wake)
@@ -269,16 +270,22 @@ class Server:
         engine, committer = self._engine, self._committer
         while True:
             engine.advance(now)
-            if committer.busy or not self._write():
+            if committer.busy:
                 break
-            self._last_batch = now
-            self._stated = False
-            if readable <= 1 and committer.may_inline() and not engine.waiting_to_decide:
+            written = self._write()
+            if written:
+                self._last_batch = now
+                self._stated = False
+            if not engine.durability.due(now) and not (self._stop_at is not None and engine.unsynced):
+                if not written:
+                    break
+            elif readable <= 1 and engine.durability.strict and committer.may_inline() and not engine.waiting_to_decide:
                 committer.inline()
                 engine.durable()
                 if not engine.waiting_to_decide:
                     break
             else:
+                engine.syncing = True
                 committer.begin()
         if not self._stated and not committer.busy and now - self._last_batch >= IDLE_AFTER and engine.idle:
             engine.journal.idle()
