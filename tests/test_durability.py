@@ -25,7 +25,7 @@ def turn(engine: Engine, now: int) -> bool:
     """One turn of the owner of the loop; whether it synced."""
     engine.advance(now)
     engine.write()
-    if not engine.durability.due(now):
+    if not engine.sync_due(now):
         return False
     engine.sync()
     engine.durable()
@@ -172,3 +172,48 @@ def test_a_daemon_syncs_less_and_loses_nothing_when_it_is_killed(make_daemon: An
     assert [item["id"] for item in daemon.call("list", limit=1000)["items"]] == ids
     assert daemon.ctl("status").stdout.count("RELAXED") == 1
     assert daemon.stop() == 0
+
+
+# -- what the loop is not held up by -----------------------------------------------------------------------
+
+
+def segments(place: Path) -> int:
+    return len(list(place.glob("segment-*[0-9]")))
+
+
+def test_a_segment_is_turned_with_the_sync_not_with_the_write(place: Path) -> None:
+    """The thread that syncs seals it and makes the next one; the loop goes on meanwhile."""
+    engine = begin(place, "JOURNAL_ROTATION_MB=1").engine
+    peer = Peer()
+    turned = 0
+    for number in range(60):
+        take(engine, peer, number, "submit", type="t", description="d", payload=b"p" * 60_000)
+        engine.advance(NOW)
+        before = segments(place)
+        assert engine.write()
+        assert segments(place) == before
+        assert engine.sync_due(NOW)
+        due = engine.journal.turn_due
+        assert engine.may_sync_inline is not due
+        engine.sync()
+        assert segments(place) == before + due
+        assert engine.queue.tables.items[number + 1].payload is not None
+        engine.durable()
+        engine.journal.prepare()
+        turned += due
+    assert turned == 3
+    assert len(peer.replies) == 60
+    assert engine.journal.io()["room_made_late"] == 0
+    engine.close(NOW)
+    assert len(begin(place).engine.queue.tables.items) == 60
+
+
+@pytest.mark.parametrize("setting", RELAXED)
+def test_a_full_segment_is_synced_however_relaxed_it_is(place: Path, setting: str) -> None:
+    engine = begin(place, setting, "JOURNAL_ROTATION_MB=1").engine
+    for _ in range(16):
+        submit(engine, NOW, payload=b"p" * 60_000)
+    assert segments(place) == 1
+    while not submit(engine, NOW, payload=b"p" * 60_000)[1]:
+        pass
+    assert segments(place) == 2

@@ -5,7 +5,7 @@ It is a plain synchronous object. Whoever owns the loop calls, with the moment a
     engine.take(client, number, request, watches, size)     # for each request that came
     engine.advance(now)                                     # decide what is waiting and what is due
     engine.write()                                          # one frame of the journal
-    if engine.durability.due(now):                          # where nothing is relaxed, with each frame
+    if engine.sync_due(now):                                # where nothing is relaxed, with each frame
         engine.sync()                                       # one fdatasync, here or in another thread
         engine.durable()                                    # replies leave
     engine.follow(now)                                      # those who watch are told
@@ -154,7 +154,7 @@ class Engine:
         if not round_.entries:
             round_.commands = round_.size = 0  # what was only read or refused fills no batch
             if self.may_write:
-                self.space.find(inbox.bytes, tasks[0][4] if tasks else 0)
+                self.space.find(tasks[0][4] if tasks else 0)
         self._replied = 0
         room = self._has_room()
         if room:
@@ -379,7 +379,17 @@ class Engine:
         began = perf_counter_ns()
         self.journal.sync()
         took = self.commits.last_ns = perf_counter_ns() - began
+        self.journal.turn_if_due()
         return took
+
+    @property
+    def may_sync_inline(self) -> bool:
+        """Whether nothing but this one sync would have to be waited for."""
+        return self.durability.strict and not self.inbox.tasks and not self.journal.turn_due
+
+    def sync_due(self, now: int) -> bool:
+        """Whether what was written is to be synced now; a full segment has to be, before it is sealed."""
+        return self.durability.due(now) or (self.unsynced and self.journal.turn_due)
 
     def durable(self) -> None:
         """The sync has returned: let the replies go."""

@@ -9,7 +9,7 @@ by itself, the end of leases above all, waits as claims do.
 from collections.abc import Callable
 
 from swarmshd.commands import READS, Refusal
-from swarmshd.engine.rounds import ROUND_BYTES, Round
+from swarmshd.engine.rounds import Round
 from swarmshd.journal import Full, Journal
 
 ROOM_MIN = 256 << 10
@@ -44,17 +44,19 @@ class Space:
         """Tell the journal what the next snapshot will need."""
         self._journal.room.next_snapshot = self._snapshot_size()
 
-    def find(self, inbox_bytes: int, first: int) -> None:
-        """Make sure of room for the next round: for requests of so many bytes, or at least for the first one."""
+    def find(self, first: int) -> None:
+        """Make sure of room for the first request of the next round, of so many bytes.
+
+        The others find the room that was made ahead, by a thread; a round is closed where that ends.
+        """
         journal = self._journal
-        wanted = ROOM_MIN + 2 * (first if self.full is not None else min(inbox_bytes, ROUND_BYTES))
+        wanted = ROOM_MIN + 2 * first
         if journal.free < wanted:
             self.look()
             try:
                 journal.make_room(wanted, somehow=self.full is not None)
             except Full as full:
-                if journal.free < ROOM_MIN + 2 * first:
-                    self.full = self.full or full
+                self.full = self.full or full
 
     def for_round(self, round_: Round) -> bool:
         """Whether the round may take one more command."""

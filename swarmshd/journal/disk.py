@@ -61,6 +61,11 @@ class Disk:
     fsync = staticmethod(os.fsync)
     fstat = staticmethod(os.fstat)
 
+    def tell(self) -> dict[str, int]:
+        """Its part of ``stats``."""
+        counts = {"io_reads": self.reads, "io_maps": self.maps, "io_zero_writes": self.zero_writes}
+        return {"io_buffer": self.buffer, **counts}
+
     def ftruncate(self, fd: int, size: int) -> None:
         """Cut or extend a file."""
         os.ftruncate(fd, size)

@@ -39,7 +39,19 @@ class Room:
     beside the thread that appends.
     """
 
-    __slots__ = ("_directory", "_disk", "_held", "_most", "_path", "end", "in_use", "lock", "next_snapshot", "reserve")
+    __slots__ = (
+        "_directory",
+        "_disk",
+        "_held",
+        "_most",
+        "_path",
+        "end",
+        "in_use",
+        "late",
+        "lock",
+        "next_snapshot",
+        "reserve",
+    )
 
     def __init__(self, directory: Path, disk: Disk, reserve_bytes: int, most_bytes: int) -> None:
         self._directory = directory
@@ -51,6 +63,8 @@ class Room:
         self.in_use = False
         self.lock = threading.Lock()
         self.reserve = Reserve(directory, reserve_bytes, disk)
+        self.late = 0
+        """How often room was made only when it was needed."""
         self.next_snapshot = 0
         """Bytes that the next snapshot will take, as far as its maker knows."""
 
@@ -95,6 +109,7 @@ class Room:
         with self.lock:
             if stop <= self.end:
                 return
+            self.late += 1
             try:
                 large = -(-stop // FIRST_ROOM) * FIRST_ROOM
                 self._check_snapshot(large - self.end)

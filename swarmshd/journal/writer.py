@@ -194,6 +194,16 @@ class Journal:
         """The position at which the segment in use starts."""
         return self._start
 
+    @property
+    def turn_due(self) -> bool:
+        """Whether the segment in use is to be sealed; if `turn_if_due` is not called, the next `append` does it."""
+        return self._at >= self._rotate_at and self.end > self._start
+
+    def turn_if_due(self) -> None:
+        """Turn after a `sync`, in the thread that has the journal. Raises JournalFailed."""
+        if self._failed is None and self.turn_due:
+            self._rotate(somehow=self._somehow)
+
     def want_turn(self, *, somehow: bool = False) -> None:
         """Turn with the next batch; for who cannot wait until nothing is unsynced. See `turn`."""
         self._rotate_at = 0
@@ -356,8 +366,7 @@ class Journal:
         """
         if self._failed is not None:
             raise self._failed
-        if self._at >= self._rotate_at and self.end > self._start:
-            self._rotate(somehow=self._somehow)
+        self.turn_if_due()
         stop = self._at + records.frame_size(length) + SEAL_ROOM
         if stop > self.room.end:
             try:
@@ -420,13 +429,20 @@ class Journal:
         return True
 
     def check_place(self) -> None:
-        """See that the segment in use is where the next start would look for it.
+        """See that the segment in use is where the next start would look for it; not while the journal turns.
 
         Raises:
             JournalFailed: it was moved or removed; or an earlier write or sync failed.
         """
         if self._failed is not None:
             raise self._failed
+        if self.room.lock.acquire(blocking=False):
+            try:
+                self._check_place()
+            finally:
+                self.room.lock.release()
+
+    def _check_place(self) -> None:
         try:
             there, here = os.stat(self._path), self._disk.fstat(self._fd)
             if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
@@ -472,14 +488,8 @@ class Journal:
 
     def io(self) -> dict[str, Any]:
         """How files are read and written, and how often."""
-        disk = self._disk
-        return {
-            "io_buffer": disk.buffer,
-            "io_reads": disk.reads,
-            "io_maps": disk.maps,
-            "io_zero_writes": disk.zero_writes,
-            **(Direct.nothing() if self._direct is None else self._direct.tell()),
-        }
+        direct = Direct.nothing() if self._direct is None else self._direct.tell()
+        return {**self._disk.tell(), "room_made_late": self.room.late, **direct}
 
     def sizes(self) -> Sizes:
         """What there is on the disk now."""

@@ -276,10 +276,10 @@ class Server:
             if written:
                 self._last_batch = now
                 self._stated = False
-            if not engine.durability.due(now) and not (self._stop_at is not None and engine.unsynced):
+            if not engine.sync_due(now) and not (self._stop_at is not None and engine.unsynced):
                 if not written:
                     break
-            elif readable <= 1 and engine.durability.strict and committer.may_inline() and not engine.waiting_to_decide:
+            elif readable <= 1 and engine.may_sync_inline and committer.may_inline():
                 committer.inline()
                 engine.durable()
                 if not engine.waiting_to_decide:
