@@ -58,6 +58,7 @@ class Inspection:
         for part in self.parts():
             *lines, rest = (rest + part).split(b"\n")
             for line in lines:
+                self._bar.end()  # what is printed may go to the same terminal
                 yield json.loads(line)
 
     def parts(self) -> Iterator[bytes]:
@@ -70,7 +71,6 @@ class Inspection:
         try:
             for part in parts:
                 if part:
-                    self._bar.end()
                     yield part
                 self._bar.show(self._done >> 20)
         finally:
