@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from swarmshd import configuration
-from swarmshd.engine import Engine
-from swarmshd.engine.durability import IDLE, UNSYNCED_MAX
+from swarmshd.engine import Engine, durability
+from swarmshd.engine.durability import IDLE
 from swarmshd.journal import recover
 from tests.conftest import Daemon
 from tests.test_engine import NOW, Peer, ask, begin, take
@@ -99,13 +99,15 @@ def test_without_a_log_that_is_synced_only_idleness_syncs(place: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", RELAXED)
-def test_so_many_bytes_are_synced_in_any_case(place: Path, setting: str) -> None:
+def test_so_many_bytes_are_synced_in_any_case(place: Path, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert durability.UNSYNCED_MAX == 16 << 20
+    monkeypatch.setattr(durability, "UNSYNCED_MAX", 1 << 20)
     engine = begin(place, setting).engine
     written = 0
     while not submit(engine, NOW, payload=b"p" * 60_000)[1]:
         written += 60_000
-        assert written <= UNSYNCED_MAX
-    assert written > UNSYNCED_MAX - 200_000
+        assert written <= 1 << 20
+    assert written > 900_000
 
 
 @pytest.mark.parametrize("setting", RELAXED)
