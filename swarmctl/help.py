@@ -36,7 +36,7 @@ Parts      queue ls|show|set|pause|resume|close|clear
 Daemon     status  health  stats  top  config show|get|set|unset|reload  export
            dashboard  import  backup
            journal list|check|dump|repair|archive|snapshot|reindex
-Host       tune check|disk  (doctor)
+Host       tune check|disk  (doctor)  install-units
 More       help VERB  ·  help agents  ·  help exit  ·  help --all  ·  completion
 
   swarmctl submit test 'Run the tests' -p high      put an item in, get its id

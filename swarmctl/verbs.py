@@ -892,6 +892,25 @@ _VERBS = (
         "and its command mends it.",
     ),
     Verb(
+        "install-units",
+        "",
+        (
+            Option("--now", "flag", "", "enable and start the service as well"),
+            Option("--print", "flag", "", "print the files instead"),
+            Option("--uninstall", "flag", "", "stop the service and remove the files; the queue stays"),
+            Option("--user", "flag", "", "a service of your own, under your user's manager; needs no root"),
+            Option("--root", "path", "DIR", "write below this directory, for packagers; nothing is run"),
+            Option("--bin-dir", "path", "DIR", "the programs will be there (where this one is)"),
+        ),
+        wire="",
+        run="swarmctl.installing:install",
+        group=DAEMON,
+        meaning="put the systemd units in place; prints the files",
+        example="sudo /opt/swarmsh/bin/swarmctl install-units --now",
+        note="A file that was changed since is never overwritten: status 5, and nothing is written. With --bin-dir "
+        "/usr/bin the files go below /usr/lib, as a package's do.",
+    ),
+    Verb(
         "help",
         "[VERB…]",
         (Option("--all", "flag", "", "every name that is accepted"),),

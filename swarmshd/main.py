@@ -8,6 +8,7 @@ damaged journal) ends it with 78 or, where a service manager holds the socket, h
 
 import argparse
 import errno
+import faulthandler
 import gc
 import logging
 import os
@@ -308,6 +309,7 @@ def _handed_over() -> socket.socket | None:
 
 def _start(arguments: argparse.Namespace) -> None:
     """Serve; or, where the socket is there in any case and this needs a person, say so to whoever comes."""
+    faulthandler.enable()  # a watchdog that ends us with SIGABRT leaves in the log where each thread was
     handed_over = _handed_over()
     notifier = systemd.Notifier()
     try:

@@ -405,7 +405,9 @@ class Settings:
     require_token = Flag(False, "", "a change to a claimed item needs the claim's token")
     access_read = Names(("*",), "", "who may look")
     access_work = Names(("*",), "", "who may submit, claim and finish")
-    access_admin = Names((), "", "who may run queues and agents, beside root and the daemon's own user")
+    access_admin = Names(
+        ("@swarmsh-admin",), "", "who may run queues and agents, beside root and the daemon's own user"
+    )
 
     log_level = Choice("info", LEVELS, "least grave of the messages that are logged", guide=True)
 

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,14 @@ settings.load_profile("gate" if "CI" in os.environ else "work")
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
 """Seconds after which something that should have happened long ago is taken not to happen."""
+
+
+def until(true: Callable[[], object], what: str = "it") -> None:
+    """Wait until it is so; ``what`` is what was waited for."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.01)
 
 
 class Daemon:

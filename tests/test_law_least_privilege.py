@@ -98,7 +98,7 @@ def test_a_reader_changes_nothing(guarded):
     number = daemon.call("submit", type="t", description="d")["id"]
     submit = ["submit", {"type": "t", "description": "d"}]
     _, found = as_user(
-        daemon, NOBODY, [submit, ["batch", {"commands": [submit]}], ["show", {"id": number}], ["hello", {"version": 1}]]
+        daemon, ONE, [submit, ["batch", {"commands": [submit]}], ["show", {"id": number}], ["hello", {"version": 1}]]
     )
     assert [code for code, _ in found] == ["denied", "denied", 0, 0]
     assert found[3][1]["you"]["classes"] == ["read"]
@@ -108,10 +108,20 @@ def test_a_reader_changes_nothing(guarded):
 def test_a_batch_needs_the_class_of_each_command(guarded):
     daemon = guarded()
     commands = [["queue_set", {"queue": "q", "closed": True}], ["submit", {"type": "t", "description": "d"}]]
-    _, found = as_user(daemon, NOBODY, [["batch", {"commands": commands}]])
+    _, found = as_user(daemon, ONE, [["batch", {"commands": commands}]])
     ((code, batch),) = found
     assert code == 0
     assert [line[0] for line in batch["replies"]] == ["denied", 0]
+
+
+def test_whom_the_kernel_cannot_name_is_nobody(guarded):
+    """In a user namespace all strangers look like 65534; in its group may be anybody as well."""
+    daemon = guarded(f"ACCESS_ADMIN=@{NOBODY}")
+    calls = [["count", {}], ["submit", {"type": "t", "description": "d"}]]
+    _, found = as_user(daemon, NOBODY, calls)
+    assert [code for code, _ in found] == ["denied"] * 2
+    _, found = as_user(daemon, ONE, [["pause", {"queue": "q"}], *calls], gid=NOBODY)
+    assert [code for code, _ in found] == ["denied", 0, 0]
 
 
 def test_groups(guarded):
@@ -191,17 +201,17 @@ def test_what_belongs_to_others_is_left_alone(guarded):
         ["queue_set", {"queue": "q", "closed": True}],
         ["evict", {"agent": "mine"}],
     ]
-    _, refused = as_user(daemon, NOBODY, attempts)
+    _, refused = as_user(daemon, ONE, attempts)
     assert [code for code, _ in refused] == ["denied"] * len(attempts), refused
-    _, (seen,) = as_user(daemon, NOBODY, [["held", {"agent": "mine"}]])
+    _, (seen,) = as_user(daemon, ONE, [["held", {"agent": "mine"}]])
     assert "token" not in seen[1]["items"][0]
     _, own = as_user(daemon, ONE, [["held", {"agent": "mine"}], ["heartbeat", {"agent": "mine"}]])
     token = own[0][1]["items"][0]["token"]
     assert list(own[1][1]["renewed"]) == [str(held)]
-    _, nothing = as_user(daemon, NOBODY, [["heartbeat", {"agent": "mine"}]])
+    _, nothing = as_user(daemon, ONE, [["heartbeat", {"agent": "mine"}]])
     assert nothing[0][1]["renewed"] == {}
     assert as_user(daemon, TWO, [["cancel", {"id": queued}]])[1][0][0] == 0
-    _, done = as_user(daemon, NOBODY, [["complete", {"id": held, "token": token}]])
+    _, done = as_user(daemon, ONE, [["complete", {"id": held, "token": token}]])
     assert done[0][0] == 0  # holding the token is enough
 
 

@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swarmctl import Client, LeaseLost, Refused
-from tests.conftest import PATIENCE, ROOT, Daemon
+from tests.conftest import PATIENCE, ROOT, Daemon, until
 
 pytestmark = pytest.mark.real
 
@@ -29,13 +28,6 @@ except OSError:
 print(os.getpid(), os.environ["SWARMSH_FENCE"], file=out, flush=True)
 """
 """A COMMAND that the kernel itself lets notice whether there is another one."""
-
-
-def until(true: Callable[[], object], what: str = "it") -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.005)
 
 
 def alive(pid: int) -> bool:

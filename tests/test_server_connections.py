@@ -13,7 +13,7 @@ import time
 import pytest
 
 from swarmshd.server import server as room
-from tests.conftest import PATIENCE, ROOT, Daemon
+from tests.conftest import PATIENCE, ROOT, Daemon, until
 from tests.test_wire_fuzz import memory, serves
 from tests.wire import Wire, framed
 
@@ -49,14 +49,6 @@ def connect():
     yield connect
     for wire in made:
         wire.close()
-
-
-def until(condition, what):
-    """Wait until it is so."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def stuffed(wire: Wire, frame: bytes) -> int:

@@ -15,19 +15,12 @@ import pytest
 from swarmshd.commands import Refusal
 from swarmshd.engine import Delivery
 from swarmshd.workqueue import queue
-from tests.conftest import PATIENCE
+from tests.conftest import until
 from tests.test_engine import NOW, Peer, ask, begin, crash, take, turn
 from tests.wire import Refused
 
 WISH: dict[str, Any] = {"type": "t", "description": "d"}
 SUBMIT = ["submit", WISH]
-
-
-def until(condition, what):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)
 
 
 def waiters(daemon, count):

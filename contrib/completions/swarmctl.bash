@@ -250,9 +250,13 @@ _swarmctl_verb() {
             ;;
         'tune check')
             ;;
+        'install-units')
+            options='--now --print --uninstall --user --root --bin-dir'
+            values+='--root=files --bin-dir=files '
+            ;;
         'help')
             options='--all'
-            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune|exit|agents...'
+            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|install-units|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune|exit|agents...'
             ;;
         'queue pause')
             options='--all --hard --for -m --message'
@@ -419,7 +423,7 @@ _swarmctl() {
             tune) _swarmctl_place 'disk|check' ;;
         esac
     elif [[ -z $verb ]]; then
-        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune'
+        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|install-units|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune'
     else
         for word in $places; do
             [[ $count -eq 0 || $word == *... ]] && break

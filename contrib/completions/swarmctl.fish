@@ -11,7 +11,7 @@ function __swarmctl_words
         else if test "$word" = --
             echo -- --
             return
-        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --older --limit --after-id --by -o --to --since --for --slots --label --heartbeat --legacy --claimed --every --rows --of --state-dir --device --profile --scheduler --nr-requests --read-ahead-kb --rq-affinity --nomerges --wbt-lat-usec --rounds --writes --root
+        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --older --limit --after-id --by -o --to --since --for --slots --label --heartbeat --legacy --claimed --every --rows --of --state-dir --device --profile --scheduler --nr-requests --read-ahead-kb --rq-affinity --nomerges --wbt-lat-usec --rounds --writes --root --bin-dir
             set skip yes
         else if not string match -q -- '-?*' $word
             echo $word
@@ -129,6 +129,7 @@ complete -c swarmctl -n '__swarmctl_first' -a 'stats' -d 'what the daemon counts
 complete -c swarmctl -n '__swarmctl_first' -a 'health' -d 'what is not as it should be: name, severity, since, fact, command'
 complete -c swarmctl -n '__swarmctl_first' -a 'completion' -d 'the script with which a shell completes command lines'
 complete -c swarmctl -n '__swarmctl_first' -a 'backup' -d 'write everything into a file; `swarmshd --restore FILE` makes a daemon of it'
+complete -c swarmctl -n '__swarmctl_first' -a 'install-units' -d 'put the systemd units in place; prints the files'
 complete -c swarmctl -n '__swarmctl_first' -a 'help' -d 'help about a verb, about exit statuses (exit), or for agents (agents)'
 complete -c swarmctl -n '__swarmctl_first' -a 'queue' -d 'ls, show, set, close, clear, pause, resume, list'
 complete -c swarmctl -n '__swarmctl_first' -a 'queues' -d 'the queues and what is in them'
@@ -462,8 +463,15 @@ complete -c swarmctl -n '__swarmctl_at 0 tune disk' -k -a 'show plan apply verif
 complete -c swarmctl -n '__swarmctl_at 1 tune disk' -F
 
 
+complete -c swarmctl -n '__swarmctl_at any install-units' -l now -d 'enable and start the service as well'
+complete -c swarmctl -n '__swarmctl_at any install-units' -l print -d 'print the files instead'
+complete -c swarmctl -n '__swarmctl_at any install-units' -l uninstall -d 'stop the service and remove the files; the queue stays'
+complete -c swarmctl -n '__swarmctl_at any install-units' -l user -d 'a service of your own, under your user\'s manager; needs no root'
+complete -c swarmctl -n '__swarmctl_at any install-units' -l root -d 'write below this directory, for packagers; nothing is run' -r -F
+complete -c swarmctl -n '__swarmctl_at any install-units' -l bin-dir -d 'the programs will be there (where this one is)' -r -F
+
 complete -c swarmctl -n '__swarmctl_at any help' -l all -d 'every name that is accepted'
-complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup help queue queues queue-stats snapshot drain clear agent agents config reload journal doctor quiet wake evict index tune exit agents' -f
+complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup install-units help queue queues queue-stats snapshot drain clear agent agents config reload journal doctor quiet wake evict index tune exit agents' -f
 
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l all -d 'every queue'
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l hard -d 'with --all: running work is told to stop as well'

@@ -1,7 +1,11 @@
 """Who a peer is, as the kernel tells it, and which classes of verbs it may use.
 
 The settings ACCESS_READ, ACCESS_WORK and ACCESS_ADMIN name users (by name or number), groups (``@name``), or
-everybody (``*``). Each class includes the one before it. Root and the daemon's own user may do everything.
+everybody (``*``). Each class includes the one before it. Root and the daemon's own user may do everything. The group
+of the default need not exist: then nobody is in it.
+
+The kernel shows whoever it cannot name in our user namespace as 65534. That may be anybody, so it is nobody: it has
+only what is given to that user by name or number.
 """
 
 import grp
@@ -17,6 +21,9 @@ from swarmshd.settings import Settings
 
 _UCRED = struct.Struct("3i")
 _SO_PEERGROUPS = 59
+UNKNOWN = 65534
+"""The uid and gid of whoever has none here; what the kernel calls the overflow id."""
+
 _GROUPS_MAX = 256
 """As many as Python's getsockopt has room for; of a peer that is in more, only the primary one counts."""
 
@@ -35,10 +42,13 @@ class Access:
             (WORK, "ACCESS_WORK", settings.access_work),
             (ADMIN, "ACCESS_ADMIN", settings.access_admin),
         ):
+            source = settings.source(name)
             try:
                 self._rules.append((level, _Members(members)))
             except LookupError as error:
-                source = settings.source(name)
+                if source == "default":
+                    self._rules.append((level, _Members(())))
+                    continue
                 place = f"{source}: " if ":" in source else ""
                 raise LookupError(f"{place}{name}: {error.args[0]}; name another") from None
         self._owners = {0, os.getuid()}
@@ -70,7 +80,11 @@ class _Members:
                 self._users.add(_lookup(name, "user"))
 
     def include(self, uid: int, groups: set[int]) -> bool:
-        return self._everybody or uid in self._users or not self._groups.isdisjoint(groups)
+        if uid in self._users:
+            return True
+        if uid == UNKNOWN:
+            return False
+        return self._everybody or not self._groups.isdisjoint(groups - {UNKNOWN})
 
 
 def _lookup(name: str, kind: str) -> int:

@@ -1,0 +1,369 @@
+"""The units under a real systemd: installed, started, connected to, restarted, killed, hung, reloaded, removed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PATIENCE, ROOT, until
+from tests.machine import PLACE, Machine, why_not
+
+UNITS = ROOT / "systemd"
+SERVICE, SOCKET = "swarmshd.service", "swarmshd.socket"
+
+needs_systemd = pytest.mark.skipif(not Path("/usr/bin/systemd-analyze").exists(), reason="systemd is not installed")
+real = [pytest.mark.real, pytest.mark.skipif(bool(why_not()), reason=why_not() or "it is there")]
+
+
+# -- the files ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The directory of the units as ``install-units`` writes them, for programs that are there."""
+    command = [sys.executable, str(ROOT / "bin/swarmctl"), "install-units"]
+    programs = os.path.dirname(sys.executable)
+    subprocess.run([*command, "--root", str(tmp_path), "--bin-dir", programs], check=True, capture_output=True)
+    return tmp_path / "etc/systemd/system"
+
+
+@needs_systemd
+@pytest.mark.real
+def test_systemd_finds_nothing_to_say_of_the_units(installed):
+    units = [str(installed / name) for name in (SERVICE, SOCKET)]
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)  # noqa: PLW1510
+    ours = [line for line in done.stderr.splitlines() if "swarmsh" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+@needs_systemd
+@pytest.mark.real
+def test_the_exposure_of_the_service_is_at_most_one_half(installed):
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=5", str(installed / SERVICE)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+
+
+def units_of(tmp_path: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``install-units``."""
+    command = [sys.executable, str(ROOT / "bin/swarmctl"), "install-units", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+def test_a_package_gets_its_files_where_packages_have_them(tmp_path):
+    done = units_of(tmp_path, "--root", str(tmp_path), "--bin-dir", "/usr/bin")
+    assert done.returncode == 0, done.stderr
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found >= {
+        "usr/lib/systemd/system/swarmshd.service",
+        "usr/lib/systemd/system/swarmshd.socket",
+        "usr/lib/sysusers.d/swarmsh.conf",
+        "usr/lib/tmpfiles.d/swarmsh.conf",
+    }
+    assert {f"{tmp_path}/{name}" for name in found} == set(done.stdout.splitlines())
+    assert "ExecStart=/usr/bin/swarmshd\n" in (tmp_path / "usr/lib/systemd/system/swarmshd.service").read_text()
+
+
+def test_the_programs_of_the_environment_are_put_in(installed):
+    text = (installed / SERVICE).read_text()
+    assert f"ExecStart={os.path.dirname(sys.executable)}/swarmshd\n" in text
+    assert "/usr/bin" not in text
+
+
+def test_what_somebody_changed_is_neither_overwritten_nor_removed(tmp_path):
+    options = ("--root", str(tmp_path), "--bin-dir", "/usr/bin")
+    units_of(tmp_path, *options)
+    service = tmp_path / "usr/lib/systemd/system" / SERVICE
+    socket = service.with_name(SOCKET)
+    service.write_text(service.read_text().replace("RestartSec=500ms", "RestartSec=5s"))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = units_of(tmp_path, *options)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert f"{service} was changed" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = units_of(tmp_path, *options, "--uninstall")
+    assert done.returncode == 1
+    assert service.exists()
+    assert not socket.exists()
+
+
+def test_a_file_of_an_earlier_version_is_replaced(tmp_path):
+    options = ("--root", str(tmp_path), "--bin-dir")
+    units_of(tmp_path, *options, "/opt/a/bin")
+    assert units_of(tmp_path, *options, "/opt/b/bin").returncode == 0
+    text = (tmp_path / "etc/systemd/system" / SERVICE).read_text()
+    assert "ExecStart=/opt/b/bin/swarmshd\n" in text
+
+
+def test_uninstalling_leaves_nothing(tmp_path):
+    options = ("--root", str(tmp_path), "--bin-dir", "/usr/bin")
+    units_of(tmp_path, *options)
+    assert units_of(tmp_path, *options, "--uninstall").returncode == 0
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_user_gets_a_service_of_his_own(tmp_path):
+    done = units_of(tmp_path, "--root", str(tmp_path), "--user", XDG_CONFIG_HOME="/home/a/.config")
+    assert done.returncode == 0, done.stderr
+    assert {Path(line).name for line in done.stdout.splitlines()} == {SERVICE, SOCKET}
+    text = (tmp_path / "home/a/.config/systemd/user" / SERVICE).read_text()
+    assert "User=" not in text
+    assert "WantedBy=default.target" in text
+
+
+def test_print_writes_nothing(tmp_path):
+    done = units_of(tmp_path, "--root", str(tmp_path), "--print", "--bin-dir", "/usr/bin")
+    assert "[Service]\n" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+# -- the service ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory) -> Iterator[Machine]:
+    """A machine on which the service was installed and started as an operator would."""
+    place = tmp_path_factory.mktemp("machine")
+    made = Machine(place / "root", f"swarmsh-{os.getpid()}")
+    made.make()
+    try:
+        made.boot()
+        made.run("swarmctl", "install-units", "--now")
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def service(machine: Machine) -> Iterator[Machine]:
+    """The machine, with the service as it was after installing it."""
+    yield machine
+    for dropin in (machine.root / "etc/systemd/system").glob("swarmshd.service.d/99-*.conf"):
+        dropin.unlink()
+    (machine.root / "etc/swarmsh/swarmshd.toml").unlink(missing_ok=True)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "reset-failed")
+    machine.run("systemctl", "restart", SERVICE)
+
+
+def dropin(machine: Machine, text: str) -> None:
+    """Have the service run with this as well."""
+    place = machine.root / "etc/systemd/system/swarmshd.service.d"
+    place.mkdir(exist_ok=True)
+    (place / "99-test.conf").write_text(text)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", SERVICE)
+
+
+def main_pid(machine: Machine) -> int:
+    """The daemon's pid, in the machine."""
+    return int(machine.show(SERVICE, "MainPID"))
+
+
+class TestService:
+    """Under a real systemd."""
+
+    pytestmark = real
+
+    def test_it_runs_says_so_and_is_found(self, machine):
+        assert machine.show(SERVICE, "ActiveState") == "active"
+        assert machine.show(SERVICE, "StatusText") == "ready on /run/swarmsh/swarmsh.sock"
+        assert machine.show(SERVICE, "User") == "swarmsh"
+        status = json.loads(machine.run("swarmctl", "--json", "status").stdout)
+        assert (status["state_dir"], status["pid"]) == ("/var/lib/swarmsh", main_pid(machine))
+        mode = (machine.root / "var/lib/swarmsh").stat().st_mode
+        assert mode & 0o777 == 0o700
+
+    def test_a_second_installation_changes_nothing(self, machine):
+        before = main_pid(machine)
+        machine.run("swarmctl", "install-units", "--now")
+        assert main_pid(machine) == before
+
+    def test_the_group_may_work_and_others_may_not_come_in(self, machine):
+        made = machine.run("swarmctl", "submit", "t", "of alice", user="alice", groups="swarmsh").stdout.strip()
+        row = json.loads(machine.run("swarmctl", "--json", "show", made).stdout)
+        assert row["submitted_by"]["uid"] == 1234, "who connects is seen through the sandbox"
+        refused = machine.run("swarmctl", "submit", "t", "of bob", user="bob", check=False)
+        assert (refused.returncode, refused.stdout) == (77, "")
+        assert "usermod -aG swarmsh bob" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+    def test_admin_verbs_are_for_the_admins(self, machine):
+        denied = machine.run("swarmctl", "pause", "q", user="alice", groups="swarmsh", check=False)
+        assert denied.returncode == 77
+        machine.run("swarmctl", "pause", "q", user="bob", groups="swarmsh,swarmsh-admin")
+        machine.run("swarmctl", "resume", "q")
+
+    def test_the_sandbox_holds(self, machine):
+        """What the daemon sees of the host, through its own namespaces."""
+        pid = main_pid(machine)
+        inside = ("nsenter", "-t", str(pid), "-m", "--")
+        assert machine.run(*inside, "touch", "/etc/x", check=False).returncode
+        assert machine.run(*inside, "ls", "/home/..", check=False).returncode == 0
+        status = machine.run("cat", f"/proc/{pid}/status").stdout
+        assert re.search(r"^CapEff:\s0+$", status, re.MULTILINE)
+        assert re.search(r"^NoNewPrivs:\s1$", status, re.MULTILINE)
+        assert re.search(r"^Seccomp:\s2$", status, re.MULTILINE)
+
+    def test_calls_during_restarts_all_succeed(self, service):
+        """Twenty clients submit, claim and complete while the service is restarted; each item is done once."""
+        script = (
+            "for n in 1 2 3; do id=$(swarmctl submit -q r item) || exit 1; "
+            "swarmctl claim --id $id --agent a$1 -q >/dev/null && swarmctl complete $id --agent a$1 || exit 2; done"
+        )
+        clients = [
+            subprocess.Popen(
+                service.command("sh", "-c", script, "sh", str(number)),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd="/",
+            )
+            for number in range(20)
+        ]
+        restarts = 0
+        while any(client.poll() is None for client in clients):
+            service.run("systemctl", "restart", SERVICE)
+            restarts += 1
+        said = [(client.communicate()[0], client.returncode) for client in clients]
+        assert [each for each in said if each[1]] == []
+        assert restarts > 1
+        done = service.run("swarmctl", "count", "--type", "r", "--state", "done").stdout
+        assert done.split()[-1] == "60"
+
+    def test_those_who_wait_do_not_see_a_restart(self, service):
+        waits = ["claim --queue w --wait 60s -q", "lock held --wait 60s -- true", "watch --queue w --until-change"]
+        first = service.run("swarmctl", "submit", "t", "to wait for").stdout.strip()
+        script = "echo $$ >/tmp/holder; exec swarmctl lock held -- sleep 600"
+        holder = subprocess.Popen(service.command("sh", "-c", script), cwd="/")
+        until(lambda: service.run("swarmctl", "locks", "-q").stdout == "held\n", "somebody has the lock")
+        waiting = [
+            subprocess.Popen(
+                service.command("sh", "-c", f"swarmctl {words}"),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd="/",
+            )
+            for words in (*waits, f"wait {first} --timeout 60")
+        ]
+
+        def in_wait() -> bool:
+            status = json.loads(service.run("swarmctl", "--json", "status").stdout)
+            return bool(status["waiters"] == 4)
+
+        until(in_wait, f"all four wait: {[client.poll() for client in waiting]}")
+        service.run("systemctl", "restart", SERVICE)
+        until(in_wait, "they wait again")
+        service.run("sh", "-c", "kill $(cat /tmp/holder)")
+        holder.wait(PATIENCE)
+        made = service.run("swarmctl", "submit", "t", "x", "--queue", "w").stdout.strip()
+        service.run("swarmctl", "claim", "--id", first, "--agent", "b")
+        service.run("swarmctl", "complete", first, "--agent", "b")
+        ended = [(client.wait(PATIENCE), *client.communicate()) for client in waiting]
+        assert [status for status, *_ in ended] == [0] * 4, ended
+        assert ended[0][1].strip() == made
+
+    def test_leases_keep_their_time(self, service):
+        made = service.run("swarmctl", "submit", "t", "x").stdout.strip()
+        service.run("swarmctl", "claim", "--id", made, "--agent", "l", "--lease", "1h")
+        service.run("systemctl", "stop", SERVICE, SOCKET)
+        service.run("systemctl", "start", SOCKET, SERVICE)
+        row = json.loads(service.run("swarmctl", "--json", "show", made).stdout)
+        assert row["state"] == "claimed"
+        service.run("swarmctl", "complete", made, "--agent", "l")
+
+    def test_a_crash_is_a_pause(self, service):
+        before = int(service.show(SERVICE, "NRestarts"))
+        made = service.run("swarmctl", "submit", "t", "x").stdout.strip()
+        service.run("kill", "-KILL", str(main_pid(service)))
+        assert service.run("swarmctl", "show", made).returncode == 0
+        until(lambda: int(service.show(SERVICE, "NRestarts")) == before + 1, "systemd has started it again")
+        assert service.show(SERVICE, "ActiveState") == "active"
+
+    def test_a_hung_daemon_is_ended_with_its_stacks_in_the_journal(self, service):
+        """Stopped, as by a disk that does not answer; the manager's signal goes through."""
+        dropin(service, "[Service]\nWatchdogSec=1\n")
+        pid = main_pid(service)
+        before = int(service.show(SERVICE, "NRestarts"))
+        service.run("kill", "-STOP", str(pid))
+        until(lambda: "Watchdog timeout" in service.log("-u", SERVICE), "systemd misses the signs of life")
+        until(lambda: int(service.show(SERVICE, "NRestarts")) > before, "it was started again")
+        log = service.log("-u", SERVICE)
+        assert "Fatal Python error: Aborted" in log
+        assert "server/committer.py" in log, log
+
+    def test_reloading_a_bad_file_fails_with_its_line_and_changes_nothing(self, service):
+        place = service.root / "etc/swarmsh"
+        place.mkdir(exist_ok=True)
+        (place / "swarmshd.toml").write_text("batch_size = 700\n")
+        (place / "swarmshd.toml").chmod(0o644)
+        service.run("systemctl", "reload", SERVICE)
+        assert "700" in service.run("swarmctl", "config", "get", "BATCH_SIZE").stdout
+        (place / "swarmshd.toml").write_text('batch_size = "many"\n')
+        failed = service.run("systemctl", "reload", SERVICE, check=False)
+        assert failed.returncode != 0
+        assert "swarmshd.toml:1" in service.log("-u", SERVICE)
+        assert "700" in service.run("swarmctl", "config", "get", "BATCH_SIZE").stdout
+        assert service.show(SERVICE, "ActiveState") == "active"
+
+    def test_stopping_both_ends_it_and_removes_the_node(self, service):
+        service.run("systemctl", "stop", SERVICE, SOCKET)
+        assert service.show(SERVICE, "Result") == "success"
+        assert not (service.root / "run/swarmsh/swarmsh.sock").exists()
+        gone = service.run("swarmctl", "--timeout", "1", "status", check=False)
+        assert gone.returncode == 69
+        service.run("systemctl", "start", SOCKET)
+        assert service.run("swarmctl", "status").returncode == 0, "the first client starts it"
+        assert service.show(SERVICE, "ActiveState") == "active"
+
+    def test_uninstalling_leaves_the_queue(self, service):
+        try:
+            done = service.run("swarmctl", "install-units", "--uninstall")
+            assert service.show(SERVICE, "LoadState") == "not-found"
+            assert "the queue stays in /var/lib/swarmsh" in done.stderr
+            assert (service.root / "var/lib/swarmsh").is_dir()
+        finally:
+            service.run("swarmctl", "install-units", "--now")
+        assert service.run("swarmctl", "status").returncode == 0
+
+
+@pytest.mark.real
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked where the programs are")
+def test_programs_that_the_service_could_not_reach_are_refused(tmp_path):
+    """This environment's own are in a directory that the sandbox hides, or that only its owner may enter."""
+    tmp_path.chmod(0o700)
+    for name in ("swarmshd", "swarmctl"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    done = units_of(tmp_path, "--bin-dir", str(tmp_path))
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "python3 -m venv /opt/swarmsh" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_who_is_not_root_is_told_the_whole_command(tmp_path):
+    if os.geteuid() == 0:
+        drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if (
+            not os.access(sys.executable, os.X_OK)
+            or subprocess.run([*drop, sys.executable, "-c", ""], check=False).returncode
+        ):
+            pytest.skip("another user cannot run this interpreter")
+    else:
+        drop = []
+    command = [*drop, sys.executable, str(ROOT / "bin/swarmctl"), "install-units"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 77
+    assert "sudo" in done.stderr
+    assert PLACE not in done.stdout
