@@ -129,7 +129,7 @@ class Control:
             return self._adopt(self._configuration.reading_again(taken_back), why)
         except ConfigError as error:
             self._fault = str(error)
-            log.error("%s: %s; the settings stay as they were", why, error)
+            log.error("%s: %s; the settings stay as they were", why, error, extra={"kind": "refused"})
             raise ConfigError(f"{error}; the settings stay as they were") from None
         finally:
             self._notifier.ready(f"{self._ready}; not read again: {self._fault}" if self._fault else self._ready)
@@ -164,7 +164,7 @@ class Control:
         rows = self._rows(TABLE, before)
         said = [f"{row['name']} {row['was']} -> {row['value']}" for row in rows if row["was"] != row["value"]]
         said += [f"{row['name']} {row['after_restart']} waits for a restart" for row in rows if "after_restart" in row]
-        log.info("%s: %s", why, "; ".join(said) or "nothing changed")
+        log.info("%s: %s", why, "; ".join(said) or "nothing changed", extra={"kind": "reloaded"})
 
 
 @contextmanager

@@ -146,7 +146,7 @@ class Keeper:
                 await self._threads.run(self._journal.prepare)
             except Full as full:
                 if not told:
-                    log.error("%s; new work is refused until there is room", full)
+                    log.error("%s; new work is refused until there is room", full, extra={"kind": "full"})
                 told, space.full = True, full
                 await self._relieve()
                 await trio.sleep(FULL_PATIENCE)
@@ -154,7 +154,7 @@ class Keeper:
             if space.full is not before:  # the engine has found none meanwhile
                 continue
             if told:
-                log.warning("there is room for the journal again; new work is taken")
+                log.warning("there is room for the journal again; new work is taken", extra={"kind": "healed"})
             told, space.full = False, None
             await self._relieve()
             with trio.move_on_after(LOOK):
@@ -188,7 +188,8 @@ class Keeper:
         async with self._tending:
             done = await self._threads.run(tend)
         if not dry and (done.compressed or done.removed):
-            log.info("archive: compressed %d segments, removed %d", len(done.compressed), len(done.removed))
+            counts = (len(done.compressed), len(done.removed))
+            log.info("archive: compressed %d segments, removed %d", *counts, extra={"kind": "archived"})
         return done
 
     async def _relieve(self) -> None:
@@ -253,7 +254,7 @@ class Keeper:
                     continue
                 folded = await self.fold()
             except OSError as error:  # out of descriptors, processes or memory: serving goes on without a fold
-                log.error("fold: %s", error)
+                log.error("fold: %s", error, extra={"kind": "fold_failed"})
                 folded = False
             if folded:
                 last = trio.current_time()
@@ -303,7 +304,7 @@ class Keeper:
                 why = f"it had not ended after {limit:.0f} s"
             elif status < 0:
                 why = f"it was killed by {signal.Signals(-status).name}"
-            log.error("fold: %s", why)
+            log.error("fold: %s", why, extra={"kind": "fold_failed"})
             self._engine.fold |= {"failed": why}
             raise FoldFailed(why, FAILURES.get(status or 0))
         facts: dict[str, Any] = json.loads(out)
@@ -319,6 +320,7 @@ class Keeper:
             log.info(
                 "folded up to position %d: %d items, %d bytes in %.1f s; pruned %d segments, %d bytes",
                 facts["position"], facts["items"], facts["bytes"], facts["seconds"], pruned.segments, pruned.bytes,
+                extra={"kind": "folded", "fields": {"position": facts["position"]}},
             )  # fmt: skip
         return facts
 

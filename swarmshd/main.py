@@ -136,9 +136,12 @@ _REMEDIES = {
 }
 
 
-def _recover(directory: Path, settings: Settings, watches: Watches) -> Started:
+def _recover(directory: Path, settings: Settings, watches: Watches, notifier: systemd.Notifier) -> Started:
+    def progress(done: int, size: int) -> None:
+        notifier.busy(f"reading the journal: {min(done * 100 // size, 99)} %")
+
     try:
-        return start(directory, settings, wall(), boot_id(), watches.adopt)
+        return start(directory, settings, wall(), boot_id(), watches.adopt, progress)
     except journal.Corrupt as error:
         raise Quit(EX_CONFIG, str(error), "journal_corrupt", error.mend) from None
     except journal.VersionMismatch as error:
@@ -153,19 +156,27 @@ def _tell(started: Started, settings: Settings, directory: Path) -> None:
     for warning in settings.warnings:
         log.warning("%s", warning)
     if started.created:
-        log.info("new queue created in %s", directory)
+        log.info("new queue created in %s", directory, extra={"kind": "created"})
     else:
         log.info(
-            "recovered %d items from %s%s", started.items, directory, "" if started.clean else " after an unclean stop"
+            "recovered %d items from %s%s",
+            started.items,
+            directory,
+            "" if started.clean else " after an unclean stop",
+            extra={"kind": "recovered", "fields": {"position": started.engine.journal.durable}},
         )
     if started.torn is not None:
         torn = started.torn
         log.warning(
             "cut a torn tail of %d bytes at offset %d of %s; it was never acknowledged and is kept as %s",
-            torn.bytes, torn.offset, torn.path, torn.copy,
+            torn.bytes, torn.offset, torn.path, torn.copy, extra={"kind": "torn"},
         )  # fmt: skip
     if started.unproven:
-        log.warning("%d watched processes cannot be told from others any more; leases decide", started.unproven)
+        log.warning(
+            "%d watched processes cannot be told from others any more; leases decide",
+            started.unproven,
+            extra={"kind": "unproven"},
+        )
 
 
 def _stopping_already(_number: int, _frame: object) -> None:
@@ -251,8 +262,9 @@ class Daemon:
                 if number == signal.SIGHUP:
                     self.control.hang_up()
                     continue
-                log.info("%s: stopping", signal.Signals(number).name)
+                log.info("%s: stopping", signal.Signals(number).name, extra={"kind": "stopping"})
                 self.notifier.stopping("answering what has come")
+                self.notifier.busy("answering what has come", self.engine.settings.stop_timeout / 1000)
                 self.server.drain()
 
 
@@ -367,7 +379,7 @@ def _serve(arguments: argparse.Namespace, handed_over: socket.socket | None, not
         try:
             watches = Watches(_died, watched)
             rest()
-            started = _recover(directory, settings, watches)
+            started = _recover(directory, settings, watches, notifier)
             _tell(started, settings, directory)
             daemon = Daemon(
                 started,
@@ -427,9 +439,7 @@ def _unwritable(failed: BaseException) -> BaseException:
 
 
 def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(systemd.log_formatter(sys.stderr.fileno()))
-    logging.basicConfig(handlers=[handler])
+    logging.basicConfig(handlers=[systemd.log_handler(sys.stderr)])
     set_level(level)
 
 

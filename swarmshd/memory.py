@@ -190,12 +190,12 @@ class Memory:
             log.warning(
                 "items take %d MiB, %d %% of PROCESS_MEMORY_LIMIT_MB%s",
                 self._engine.queue.tables.bytes >> 20, used,
-                "; new ones are refused" if level == 2 else "",
+                "; new ones are refused" if level == 2 else "", extra={"kind": "memory"},
             )  # fmt: skip
             self._engine.cache.clear()
             self._collector.run("pressure")
         elif level < self._level:
-            log.info("items take %d %% of PROCESS_MEMORY_LIMIT_MB again", used)
+            log.info("items take %d %% of PROCESS_MEMORY_LIMIT_MB again", used, extra={"kind": "memory"})
         self._level = level
         self._engine.cache.short_of_memory = level > 0
 

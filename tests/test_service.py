@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from swarmshd.systemd import MESSAGE_IDS
 from tests.conftest import PATIENCE, ROOT, until
 from tests.machine import PLACE, Machine, why_not
 
@@ -183,6 +184,13 @@ class TestService:
         assert (status["state_dir"], status["pid"]) == ("/var/lib/swarmsh", main_pid(machine))
         mode = (machine.root / "var/lib/swarmsh").stat().st_mode
         assert mode & 0o777 == 0o700
+
+    def test_messages_are_found_by_their_fields(self, machine):
+        found = machine.run("journalctl", "-o", "json", f"MESSAGE_ID={MESSAGE_IDS['created']}").stdout.splitlines()
+        message = json.loads(found[0])
+        assert message["MESSAGE"] == "new queue created in /var/lib/swarmsh"
+        assert (message["PRIORITY"], message["_SYSTEMD_UNIT"]) == ("6", SERVICE)
+        assert message["SWARMSH_LOGGER"] == "swarmshd"
 
     def test_a_second_installation_changes_nothing(self, machine):
         before = main_pid(machine)

@@ -1,20 +1,23 @@
 """The notify protocol, socket activation and the log's levels, over real sockets."""
 
 import fcntl
+import io
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 
 from swarmshd import systemd
-from swarmshd.systemd import LogFormatter, Notifier, listening_socket
+from swarmshd.systemd import MESSAGE_IDS, JournalHandler, LogFormatter, Notifier, listening_socket
 
 ROOT = Path(__file__).parent.parent
 
@@ -290,8 +293,97 @@ def test_whether_the_log_goes_to_the_journal(monkeypatch, tmp_path):
         assert not systemd.is_journal(file.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
         assert systemd.is_journal(file.fileno())
-        assert systemd.log_formatter(file.fileno()).format(record(logging.INFO, "x")) == "<6>x"
+        assert systemd.LogFormatter(for_journal=True).format(record(logging.INFO, "x")) == "<6>x"
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino + 1}")
         assert not systemd.is_journal(file.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", "nonsense")
         assert not systemd.is_journal(file.fileno())
+
+
+# -- messages with fields -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def journald(tmp_path):
+    """A socket that takes messages as journald does, and what it is found at."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taking:
+        taking.bind(str(tmp_path / "journal"))
+        taking.setblocking(False)
+        yield taking, str(tmp_path / "journal")
+
+
+def fields(datagram: bytes) -> dict[str, str]:
+    """Of the native protocol: name, line break, eight bytes of length, value, line break."""
+    found = {}
+    while datagram:
+        name, _, rest = datagram.partition(b"\n")
+        length = int.from_bytes(rest[:8], "little")
+        found[name.decode()] = rest[8 : 8 + length].decode()
+        assert rest[8 + length : 9 + length] == b"\n"
+        datagram = rest[9 + length :]
+    return found
+
+
+def logged(handler: logging.Handler, level: int, text: str, *values: object, **extra: object) -> None:
+    logger = logging.Logger("swarmshd.test")  # noqa: LOG001 - one that nobody else has
+    logger.addHandler(handler)
+    logger.log(level, text, *values, extra=extra)
+
+
+def test_a_message_goes_with_its_fields(journald):
+    taking, path = journald
+    handler = JournalHandler(io.StringIO(), path)
+    logged(handler, logging.WARNING, "folded %d\nitems", 5, kind="folded", fields={"position": 77})
+    found = fields(taking.recv(1 << 16))
+    assert found["MESSAGE"] == "folded 5\\nitems"
+    assert (found["PRIORITY"], found["SYSLOG_IDENTIFIER"]) == ("4", "swarmshd")
+    assert found["MESSAGE_ID"] == MESSAGE_IDS["folded"]
+    assert found["SWARMSH_POSITION"] == "77"
+    assert found["CODE_FILE"].endswith("test_systemd.py")
+    handler.close()
+
+
+def test_a_journal_that_does_not_read_loses_messages_and_holds_nothing_up(journald):
+    """They are counted, and the next one that gets through says how many."""
+    taking, path = journald
+    handler = JournalHandler(io.StringIO(), path)
+    for _ in range(5000):
+        logged(handler, logging.INFO, "x" * 1000)
+    taken = 0
+    with suppress(BlockingIOError):
+        while taking.recv(1 << 16):
+            taken += 1
+    assert 0 < taken < 5000
+    logged(handler, logging.INFO, "again")
+    assert fields(taking.recv(1 << 16))["SWARMSH_DROPPED"] == str(5000 - taken)
+    logged(handler, logging.INFO, "and again")
+    assert "SWARMSH_DROPPED" not in fields(taking.recv(1 << 16))
+    handler.close()
+
+
+def test_while_journald_is_away_there_are_lines(tmp_path):
+    lines = io.StringIO()
+    handler = JournalHandler(lines, str(tmp_path / "nobody"))
+    logged(handler, logging.ERROR, "x")
+    assert lines.getvalue() == "<3>x\n"
+    handler.close()
+
+
+def test_a_message_that_is_too_long_is_cut(journald):
+    taking, path = journald
+    handler = JournalHandler(io.StringIO(), path)
+    logged(handler, logging.INFO, "x" * (1 << 20))
+    assert set(fields(taking.recv(1 << 20))["MESSAGE"]) == {"x"}
+    handler.close()
+
+
+def test_message_ids_are_told_apart_and_documented():
+    assert len(set(MESSAGE_IDS.values())) == len(MESSAGE_IDS)
+    page = (ROOT / "man/swarmshd.8").read_text()
+    assert [kind for kind, number in MESSAGE_IDS.items() if number not in page] == []
+
+
+def test_every_kind_of_message_has_an_id():
+    """Who logs gives the kind as text."""
+    text = "".join([path.read_text() for path in (ROOT / "swarmshd").rglob("*.py")])
+    assert set(re.findall(r'\{"kind": "(\w+)"(?:\}|, "fields")', text)) == set(MESSAGE_IDS)

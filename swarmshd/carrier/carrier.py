@@ -63,7 +63,7 @@ class Carrier:
             except Refusal as refusal:
                 frame = encode_refusal(errand.number, refusal)
             except OSError as error:  # out of descriptors, processes or memory: it may be there again soon
-                log.error("%s: %s", errand.verb, error)
+                log.error("%s: %s", errand.verb, error, extra={"kind": "errand", "fields": {"verb": errand.verb}})
                 why = f"{errand.verb}: {error.strerror or error}; try again"
                 frame = encode_refusal(errand.number, Refusal("overloaded", why))
             self._engine.finish(errand, frame)

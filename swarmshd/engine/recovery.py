@@ -43,7 +43,16 @@ class Started(NamedTuple):
     unproven: int
 
 
-def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adopt) -> Started:
+Progress = Callable[[int, int], None]
+"""Told now and then how many bytes have been read, of how many."""
+
+TELL_EVERY = 4 << 20
+"""Bytes of the journal between two words about how far it is; read in a quarter of a second."""
+
+
+def start(
+    directory: Path, settings: Settings, wall: int, boot: str, adopt: Adopt, progress: Progress | None = None
+) -> Started:
     """Recover what the directory holds and begin a new epoch.
 
     Args:
@@ -52,6 +61,7 @@ def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adop
         wall: the wall clock, in milliseconds.
         boot: the id of this boot of the host.
         adopt: finds a process again that was watched before.
+        progress: is told how far reading is.
 
     Raises:
         Corrupt, VersionMismatch: the journal needs a person; nothing was changed.
@@ -63,7 +73,7 @@ def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adop
     began = perf_counter()
     recovery = recover(directory, disk=disk)
     ring = Ring(settings.watch_ring, recovery.snapshot_position)
-    _replay(recovery, queue, ring)
+    _replay(recovery, queue, ring, progress)
     took = perf_counter() - began
     tables = queue.tables
     numbers.resume(tables, clean=recovery.clean)
@@ -85,17 +95,26 @@ def start(directory: Path, settings: Settings, wall: int, boot: str, adopt: Adop
     return Started(engine, recovery.created, recovery.torn, recovery.clean, len(tables.items), unproven)
 
 
-def _replay(recovery: Recovery, queue: WorkQueue, ring: Ring) -> None:
+def _replay(recovery: Recovery, queue: WorkQueue, ring: Ring, progress: Progress | None) -> None:
     """Make the state what it was; the ring keeps the last batches, so that those who watch go on after a restart."""
     tables = queue.tables
     snapshot = recovery.snapshot
     if snapshot is not None and snapshot.program_format > e.FORMAT:
         raise VersionMismatch(Path(f"snapshot of position {snapshot.position}"), snapshot.program_format)
+    done = told = 0
     for chunk in recovery.chunks():
         tables.restore(e.decode_rows(chunk))
+        done += len(chunk)
+        if progress is not None and done >= told + TELL_EVERY:
+            told = done
+            progress(done, recovery.size)
     for batch in recovery.batches():
         tables.replay(e.decode_batch(batch.body, batch.position))
         ring.add(batch.position, batch.event_count, batch.body)
+        done += len(batch.body)
+        if progress is not None and done >= told + TELL_EVERY:
+            told = done
+            progress(done, recovery.size)
 
 
 def _begin_epoch(engine: Engine, recovery: Recovery, now: int, boot: str, adopt: Adopt) -> int:

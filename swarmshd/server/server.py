@@ -229,7 +229,7 @@ class Server:
         now = self._clock.now()
         if not self._engine.has_round and (gap := self._clock.leap(now)):  # a round has one moment
             now += gap
-            log.warning("the clock leapt ahead by %d ms; every lease moves with it", gap)
+            log.warning("the clock leapt ahead by %d ms; every lease moves with it", gap, extra={"kind": "leapt"})
             self._engine.shift_clock(now, gap)
         for fd, what in found:
             connection = self._connections.get(fd)
@@ -452,7 +452,9 @@ class Server:
             return
         connection.closing = True
         if why:
-            log.info("closing the connection of pid %d, uid %d: %s", connection.actor.pid, connection.actor.uid, why)
+            peer = connection.actor
+            about = {"kind": "closed", "fields": {"peer_pid": peer.pid, "peer_uid": peer.uid}}
+            log.info("closing the connection of pid %d, uid %d: %s", peer.pid, peer.uid, why, extra=about)
         self._engine.gone(connection)
         self._engine.undelivered(connection.undelivered())
         self._unread.discard(connection)
