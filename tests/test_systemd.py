@@ -386,4 +386,4 @@ def test_message_ids_are_told_apart_and_documented():
 def test_every_kind_of_message_has_an_id():
     """Who logs gives the kind as text."""
     text = "".join([path.read_text() for path in (ROOT / "swarmshd").rglob("*.py")])
-    assert set(re.findall(r'\{"kind": "(\w+)"(?:\}|, "fields")', text)) == set(MESSAGE_IDS)
+    assert set(re.findall(r'(?:extra=|about = )\{"kind": "(\w+)"', text)) == set(MESSAGE_IDS)
