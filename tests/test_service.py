@@ -335,6 +335,20 @@ class TestService:
         assert service.run("swarmctl", "status").returncode == 0, "the first client starts it"
         assert service.show(SERVICE, "ActiveState") == "active"
 
+    def test_the_page_is_typed(self, service):
+        """Every line of docs/run-as-a-service.md that root types does what it says."""
+        page = (ROOT / "docs/run-as-a-service.md").read_text()
+        lines = re.findall(r"^    # (.+)$", page, re.MULTILINE)
+        assert len(lines) > 12
+        (service.root / "etc/swarmsh").mkdir(exist_ok=True)
+        try:
+            said = {line: service.run("sh", "-c", line).stdout for line in lines}
+        finally:
+            service.run("swarmctl", "install-units", "--now")
+        assert "swarmsh-admin" in said["swarmctl config show | grep ACCESS"]
+        assert "10m" in said["swarmctl config get LEASE"]
+        assert said["systemctl show -P StatusText swarmshd"].startswith("ready on /run/swarmsh/swarmsh.sock")
+
     def test_uninstalling_leaves_the_queue(self, service):
         try:
             done = service.run("swarmctl", "install-units", "--uninstall")
