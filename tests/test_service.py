@@ -325,6 +325,38 @@ class TestService:
         assert "700" in service.run("swarmctl", "config", "get", "BATCH_SIZE").stdout
         assert service.show(SERVICE, "ActiveState") == "active"
 
+    def test_a_damaged_journal_is_told_to_every_client_and_started_once(self, service):
+        """Twenty clients have their 78 at once, and the service is not started again and again."""
+        service.run("swarmctl", "submit", "t", "before the damage")
+        service.run("systemctl", "stop", SERVICE, SOCKET)
+        (damaged,) = sorted((service.root / "var/lib/swarmsh").glob("segment-*"))[:1]
+        whole = damaged.read_bytes()
+        damaged.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+        starts = int(service.show(SERVICE, "NRestarts"))
+        try:
+            service.run("systemctl", "start", SOCKET)
+            clients = [
+                subprocess.Popen(
+                    service.command("swarmctl", "claim"),
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    cwd="/",
+                )
+                for _ in range(20)
+            ]
+            said = [(client.communicate()[1], client.returncode) for client in clients]
+            assert {status for _, status in said} == {78}, said
+            assert all("swarmctl journal repair" in line for line, _ in said), said
+            assert service.show(SERVICE, "ActiveState") == "active"
+            assert service.show(SERVICE, "StatusText").startswith("needs a person")
+            assert int(service.show(SERVICE, "NRestarts")) == starts
+        finally:
+            service.run("systemctl", "stop", SERVICE, SOCKET)
+            damaged.write_bytes(whole)
+            service.run("systemctl", "start", SOCKET)
+        assert service.run("swarmctl", "status").returncode == 0
+
     def test_stopping_both_ends_it_and_removes_the_node(self, service):
         service.run("systemctl", "stop", SERVICE, SOCKET)
         assert service.show(SERVICE, "Result") == "success"
