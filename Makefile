@@ -12,7 +12,7 @@ ifneq ($(HERE),$(shell cat $(VENV)/.made 2>/dev/null))
 STALE := stale
 endif
 
-.PHONY: check test demo benchmark completions format clean stale
+.PHONY: check test demo benchmark completions deb format clean stale
 
 check: $(VENV)/.dev  ## what a change must pass before it is committed; under a minute
 	$(BIN)/ruff format --check --quiet .
@@ -33,6 +33,9 @@ completions: $(VENV)/.run  ## the files for packagers, made from the table of ve
 	@$(BIN)/swarmctl completion bash > contrib/completions/swarmctl.bash
 	@$(BIN)/swarmctl completion zsh > contrib/completions/_swarmctl
 	@$(BIN)/swarmctl completion fish > contrib/completions/swarmctl.fish
+
+deb:  ## a Debian package, for the Debian that it is built on
+	@contrib/debian/build
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -2,7 +2,8 @@
 
 It is made of nothing but the host's systemd (``systemd-nspawn``) and what is put into its root, boots in about two
 seconds, and is driven by commands that run in its namespaces. The product is installed in it at /opt/swarmsh, as a
-virtual environment of the system's interpreter.
+virtual environment of the system's interpreter; or not at all, and then its /usr is its own to write to, over the
+host's, and it has the host's list of packages.
 """
 
 import os
@@ -64,9 +65,10 @@ def why_not() -> str:
 class Machine:
     """One such machine; ``root`` is its tree."""
 
-    def __init__(self, root: Path, name: str) -> None:
+    def __init__(self, root: Path, name: str, *, bare: bool = False) -> None:
         self.root = root
         self.name = name
+        self._bare = bare
         self._process: subprocess.Popen[bytes] | None = None
         self._first = 0
 
@@ -85,7 +87,23 @@ class Machine:
         (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\n")
         shutil.copy("/etc/ld.so.cache", etc / "ld.so.cache")
         (etc / "systemd/system/test.target").write_text(_TARGET)
-        self._install()
+        if self._bare:
+            self._own_usr()
+        else:
+            self._install()
+
+    def _own_usr(self) -> None:
+        """What is written to /usr goes to memory; what is there is the host's."""
+        over = self.root.parent / f"{self.name}.usr"
+        over.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(over)], check=True)
+        for name in ("upper", "work"):
+            (over / name).mkdir()
+        layers = f"lowerdir=/usr,upperdir={over}/upper,workdir={over}/work"
+        subprocess.run(["mount", "-t", "overlay", "none", "-o", layers, str(self.root / "usr")], check=True)
+        (self.root / "usr/sbin/policy-rc.d").unlink(missing_ok=True)  # a host that starts no services may have one
+        shutil.copytree("/var/lib/dpkg", self.root / "var/lib/dpkg")
+        (self.root / "var/lib/dpkg/statoverride").write_text("")  # of groups that this machine has not
 
     def _install(self) -> None:
         """The product, in a virtual environment of the system's interpreter."""
@@ -104,7 +122,8 @@ class Machine:
 
     def boot(self) -> None:
         """Start it, and wait until it is up."""
-        command = ["systemd-nspawn", "--quiet", "-D", str(self.root), "--bind-ro=/usr", "--register=no"]
+        command = ["systemd-nspawn", "--quiet", "-D", str(self.root), "--register=no"]
+        command += [] if self._bare else ["--bind-ro=/usr"]
         command += ["--keep-unit", "--console=pipe", "-M", self.name, "-b", "--", "systemd.unit=test.target"]
         with (self.root.parent / f"{self.name}.console").open("wb") as console:
             self._process = subprocess.Popen(
@@ -172,14 +191,16 @@ class Machine:
 
     def stop(self) -> None:
         """Switch it off, for good if it does not go by itself."""
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._bare:
+            for place in (self.root / "usr", self.root.parent / f"{self.name}.usr"):
+                subprocess.run(["umount", "--lazy", str(place)], check=False, stderr=subprocess.DEVNULL)
 
 
 def _program(path: Path, text: str) -> None:
