@@ -382,3 +382,24 @@ def test_law_acknowledged_is_durable_after_a_failed_sync_nothing_is_answered(pla
     assert peer.replies == []
     with pytest.raises(JournalFailed):
         engine.sync()
+
+
+def test_a_start_tells_how_far_it_is(place: Path) -> None:
+    """So that a service manager sees that a long journal is being read, and waits."""
+    engine = begin(place).engine
+    for _ in range(400):
+        ask(engine, "submit", type="t", description="d", payload=bytes(50_000))
+    engine.close(NOW)
+    told: list[tuple[int, int]] = []
+    again = start(
+        place,
+        configuration.resolve(None, {}, []),
+        NOW,
+        "boot-1",
+        lambda _pid, _inode: "dead",
+        lambda done, size: told.append((done, size)),
+    )
+    again.engine.journal.close()
+    assert len(told) >= 4
+    assert told == sorted(told)
+    assert all(0 < done <= size for done, size in told)

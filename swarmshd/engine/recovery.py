@@ -46,12 +46,17 @@ class Started(NamedTuple):
 Progress = Callable[[int, int], None]
 """Told now and then how many bytes have been read, of how many."""
 
+
+def untold(_done: int, _size: int) -> None:
+    """Nobody is told."""
+
+
 TELL_EVERY = 4 << 20
 """Bytes of the journal between two words about how far it is; read in a quarter of a second."""
 
 
 def start(
-    directory: Path, settings: Settings, wall: int, boot: str, adopt: Adopt, progress: Progress | None = None
+    directory: Path, settings: Settings, wall: int, boot: str, adopt: Adopt, progress: Progress = untold
 ) -> Started:
     """Recover what the directory holds and begin a new epoch.
 
@@ -95,26 +100,27 @@ def start(
     return Started(engine, recovery.created, recovery.torn, recovery.clean, len(tables.items), unproven)
 
 
-def _replay(recovery: Recovery, queue: WorkQueue, ring: Ring, progress: Progress | None) -> None:
+def _replay(recovery: Recovery, queue: WorkQueue, ring: Ring, progress: Progress) -> None:
     """Make the state what it was; the ring keeps the last batches, so that those who watch go on after a restart."""
     tables = queue.tables
     snapshot = recovery.snapshot
     if snapshot is not None and snapshot.program_format > e.FORMAT:
         raise VersionMismatch(Path(f"snapshot of position {snapshot.position}"), snapshot.program_format)
+    size = recovery.size
     done = told = 0
     for chunk in recovery.chunks():
         tables.restore(e.decode_rows(chunk))
         done += len(chunk)
-        if progress is not None and done >= told + TELL_EVERY:
+        if done >= told + TELL_EVERY:
             told = done
-            progress(done, recovery.size)
+            progress(done, size)
     for batch in recovery.batches():
         tables.replay(e.decode_batch(batch.body, batch.position))
         ring.add(batch.position, batch.event_count, batch.body)
         done += len(batch.body)
-        if progress is not None and done >= told + TELL_EVERY:
+        if done >= told + TELL_EVERY:
             told = done
-            progress(done, recovery.size)
+            progress(done, size)
 
 
 def _begin_epoch(engine: Engine, recovery: Recovery, now: int, boot: str, adopt: Adopt) -> int:
