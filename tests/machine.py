@@ -116,7 +116,9 @@ class Machine:
         shutil.copytree(ROOT / "systemd", site / "swarmctl/systemd")
         interpreter = f"#!{PLACE}/bin/python\n"
         _program(place / "bin/swarmctl", interpreter + (ROOT / "bin/swarmctl").read_text().partition("\n")[2])
-        _program(place / "bin/swarmshd", interpreter + "import sys\nfrom swarmshd.main import main\nsys.exit(main())\n")
+        for name, module in (("swarmshd", "swarmshd.main"), ("swarmsh-tune", "swarmshd.tuning.program")):
+            entry = f"import sys\nfrom {module} import main\nsys.exit(main())\n"
+            _program(place / "bin" / name, interpreter + entry)
         config = place / "pyvenv.cfg"
         config.write_text("".join([f"{line}\n" for line in config.read_text().splitlines() if "=" in line]))
 
