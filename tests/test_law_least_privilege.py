@@ -22,7 +22,7 @@ from tests.test_wire_fuzz import sound
 pytestmark = [pytest.mark.real, pytest.mark.skipif(os.getuid() != 0, reason="needs root to become other users")]
 
 NOBODY = 65534
-ONE, TWO = 54321, 54322
+ONE, TWO, STRANGER = 54321, 54322, 54323
 """Numbers that no user of this host has."""
 
 CLIENT = """
@@ -201,17 +201,17 @@ def test_what_belongs_to_others_is_left_alone(guarded):
         ["queue_set", {"queue": "q", "closed": True}],
         ["evict", {"agent": "mine"}],
     ]
-    _, refused = as_user(daemon, ONE, attempts)
+    _, refused = as_user(daemon, STRANGER, attempts)
     assert [code for code, _ in refused] == ["denied"] * len(attempts), refused
-    _, (seen,) = as_user(daemon, ONE, [["held", {"agent": "mine"}]])
+    _, (seen,) = as_user(daemon, STRANGER, [["held", {"agent": "mine"}]])
     assert "token" not in seen[1]["items"][0]
     _, own = as_user(daemon, ONE, [["held", {"agent": "mine"}], ["heartbeat", {"agent": "mine"}]])
     token = own[0][1]["items"][0]["token"]
     assert list(own[1][1]["renewed"]) == [str(held)]
-    _, nothing = as_user(daemon, ONE, [["heartbeat", {"agent": "mine"}]])
+    _, nothing = as_user(daemon, STRANGER, [["heartbeat", {"agent": "mine"}]])
     assert nothing[0][1]["renewed"] == {}
     assert as_user(daemon, TWO, [["cancel", {"id": queued}]])[1][0][0] == 0
-    _, done = as_user(daemon, ONE, [["complete", {"id": held, "token": token}]])
+    _, done = as_user(daemon, STRANGER, [["complete", {"id": held, "token": token}]])
     assert done[0][0] == 0  # holding the token is enough
 
 

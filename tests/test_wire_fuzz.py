@@ -202,7 +202,7 @@ def sound(verb: str) -> dict[str, object]:
     for field in attrs.fields(COMMANDS[verb]):
         if field.default is not attrs.NOTHING:
             continue
-        made[field.name] = {"id": 1, "version": 1, "timeout": 0, "watch": True, "what": "payload"}.get(
+        made[field.name] = {"id": 1, "version": 1, "timeout": 0, "watch": True, "what": "payload", "want": "list"}.get(
             field.name, "name"
         )
     targets: dict[str, dict[str, object]] = {
