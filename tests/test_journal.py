@@ -258,6 +258,18 @@ def test_unfinished_files_mean_nothing_and_are_removed(tmp_path, disk):
     assert {path.name for path in tmp_path.iterdir()} == {"segment-00000000000000000000", "notes.tmp"}
 
 
+def test_what_a_fold_that_still_ended_has_taken_away_stops_no_start(tmp_path):
+    """It may rename or remove its unfinished file between our look and our tidying: it was told to end only then."""
+    disk = FastDisk()
+    begin(tmp_path, disk).close()
+    unfinished = tmp_path / "snapshot-00000000000000000001.tmp"
+    unfinished.write_bytes(b"half")
+    recovery = recover(tmp_path, disk=disk)
+    unfinished.unlink()
+    assert list(recovery.batches()) == []
+    assert recovery.clean
+
+
 # --- room
 
 

@@ -15,6 +15,7 @@ report success, and the seal would say what is not true.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -216,7 +217,8 @@ class Recovery:
         """Leave the last segment sealed and without a tail; remove what is unfinished."""
         disk = self._disk
         for path in self._found.temporaries:
-            disk.unlink(path)
+            with suppress(FileNotFoundError):  # a fold of the daemon before this one may have ended only now
+                disk.unlink(path)
         if self._last is None or self._scan is None:
             return
         path, scan = self._last.path, self._scan
