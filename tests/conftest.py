@@ -34,6 +34,24 @@ settings.register_profile("check", derandomize=True, max_examples=20, **UNTIMED)
 """`make check` looks at a few, the same each time: it asks for this by name."""
 settings.load_profile("gate" if "CI" in os.environ else "work")
 
+LONG = frozenset((
+    "test_connection", "test_following", "test_history", "test_journal_crash", "test_law_never_emptier",
+    "test_rules_exporting", "test_rules_machine", "test_salvage", "test_server_waiting", "test_snapshots",
+    "test_systemd", "test_wire_fuzz", "test_workqueue_machine",
+))  # fmt: skip
+"""Modules that go through very many cases, or start programs."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever starts a daemon is `real`; `make check`, which is for every commit, leaves it to `make test`."""
+    for item in items:
+        if {"daemon", "make_daemon"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("real")
+        if item.path.stem in LONG:
+            item.add_marker("slow")
+
+
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
 """Seconds after which something that should have happened long ago is taken not to happen."""

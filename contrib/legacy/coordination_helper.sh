@@ -148,7 +148,7 @@ case $verb in
     generate-id) echo "agent_$(date +%s%N)" ;;
     config | queue-stats | --version) exec "$swarmctl" "$verb" "$@" ;;
     help | -h | --help) usage ;;
-    claude-* | intelligence | stream | pipe | enhanced) refuse "$verb: there is no language model here to ask" ;;
+    claude-* | intelligence | stream | pipe | enhanced) refuse "$verb: it asked another program, which is not part of this" ;;
     pi-planning | scrum-of-scrums | innovation-planning | ip | system-demo | inspect-adapt | ia | art-sync | \
         portfolio-kanban | coach-training | value-stream | vsm)
         refuse "$verb: it printed a text that was always the same, and is gone" ;;
