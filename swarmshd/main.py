@@ -3,11 +3,11 @@
 Start: settings, state directory, its lock, recovery, socket, tasks, and READY last. Stop on SIGTERM or SIGINT:
 no new changes, what has come is answered, the journal is sealed, the socket goes, the lock last. A failed
 write or sync of the journal ends the program with status 74; what needs a person (configuration, versions, a
-damaged journal) ends it with 78 or, where a service manager holds the socket, has every request refused (`refusing`).
+damaged journal) ends it with 78. A start that needs a person, also one whose disk fails, has every request refused
+where a service manager holds the socket (`refusing`).
 """
 
 import argparse
-import errno
 import faulthandler
 import gc
 import logging
@@ -28,6 +28,7 @@ from swarmshd.commands import Refusal
 from swarmshd.configuration import DEFAULT_FILE, ConfigError, Configuration, known
 from swarmshd.control import Control, set_level
 from swarmshd.engine import Engine, Started, start
+from swarmshd.journal.errors import NO_ROOM, UNREADABLE, mend, said
 from swarmshd.keeper import Keeper
 from swarmshd.liveness import WATCHES_MAX, NotWatchable, Watches, boot_id
 from swarmshd.memory import Memory, rest
@@ -54,14 +55,17 @@ class Quit(Exception):
     """The program cannot go on; its text is the one line that the user gets.
 
     Where that needs a person, ``code`` and ``follow`` are for the refusals that clients get: what is wrong, and the
-    command to go on with.
+    command to go on with. All with status 78 does, and a disk that fails at a start: see ``person``.
     """
 
-    def __init__(self, status: int, message: str, code: str = "config", follow: str = RESTART) -> None:
+    def __init__(
+        self, status: int, message: str, code: str = "config", follow: str = RESTART, *, person: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.follow = follow
+        self.person = person or status == EX_CONFIG
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -123,17 +127,16 @@ def _check_owner(directory: Path) -> None:
 
 
 def _cannot(directory: Path, error: OSError) -> Quit:
-    """Of a disk that fails or is full the service manager may try again; what else is wrong is for a person."""
+    """Of a disk that is full the service manager may try again; what else is wrong is for a person."""
     where = error.filename if isinstance(error.filename, str) else str(directory)
-    status, then = _REMEDIES.get(error.errno or 0, (EX_CONFIG, "make it writable, or give another with --state-dir"))
-    return Quit(status, f"state directory {directory}: {where}: {error.strerror}; {then}")
-
-
-_REMEDIES = {
-    errno.EIO: (EX_IOERR, "mend the disk, then start again"),
-    errno.ENOSPC: (EX_IOERR, "free some space there, then start again"),
-    errno.EDQUOT: (EX_IOERR, "free some space there, then start again"),
-}
+    text = f"state directory {directory}: {where}: {said(error)}; "
+    if error.errno in NO_ROOM:
+        return Quit(EX_IOERR, f"{text}free some space there, then start again")
+    if error.errno in UNREADABLE:
+        repair = mend(directory)
+        then = f"mend the disk, then start again; or run `{repair}`, which takes over what can be read"
+        return Quit(EX_IOERR, text + then, "journal_corrupt", repair, person=True)
+    return Quit(EX_CONFIG, f"{text}make it writable, or give another with --state-dir")
 
 
 def _recover(directory: Path, settings: Settings, watches: Watches, notifier: systemd.Notifier) -> Started:
@@ -146,8 +149,10 @@ def _recover(directory: Path, settings: Settings, watches: Watches, notifier: sy
         raise Quit(EX_CONFIG, str(error), "journal_corrupt", error.mend) from None
     except journal.VersionMismatch as error:
         raise Quit(EX_CONFIG, str(error), "version", "swarmshd --version") from None
-    except (journal.Full, journal.JournalFailed) as error:
+    except journal.Full as error:
         raise Quit(EX_IOERR, str(error)) from None
+    except journal.JournalFailed as error:
+        raise Quit(EX_IOERR, str(error), "journal_corrupt", person=error.errno not in NO_ROOM) from None
     except OSError as error:
         raise _cannot(directory, error) from None
 
@@ -327,7 +332,7 @@ def _start(arguments: argparse.Namespace) -> None:
     try:
         _serve(arguments, handed_over, notifier)
     except Quit as why:
-        if handed_over is None or why.status != EX_CONFIG:
+        if handed_over is None or not why.person:
             raise
         _refuse(arguments, handed_over, notifier, why)
 

@@ -9,6 +9,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,9 @@ from tests.conftest import PATIENCE
 
 SHUTDOWN = 0x8004587D
 """FS_IOC_SHUTDOWN."""
+
+FIBMAP, FIGETBSZ = 1, 2
+"""Which block of the device a block of a file is, and how large they are."""
 
 NO_LOG_FLUSH = 2
 """Nothing is written any more, not even the log."""
@@ -93,6 +97,15 @@ class Ext4:
     def give_up(self) -> None:
         """Have the kernel find an error in it, and so make it read-only under whoever writes to it."""
         (self._known / "trigger_fs_error").write_text("a test\n", encoding="ascii")
+
+    def lose_from(self, path: Path, offset: int) -> None:
+        """Have the device fail where it is asked for that byte of a file, or for any that lies behind it."""
+        self.unmount()
+        self.mount()  # so that nothing of the file is in memory
+        with path.open("rb") as file:
+            block = int.from_bytes(fcntl.ioctl(file, FIGETBSZ, bytes(4)), sys.byteorder)
+            (place,) = struct.unpack("i", fcntl.ioctl(file, FIBMAP, struct.pack("i", offset // block)))
+        os.truncate(self.image, place * block)
 
     def detach(self) -> None:
         """Leave nothing."""

@@ -1,5 +1,6 @@
 """What happens to a daemon whose disk fails, is full, turns read-only or is taken away, and whose clock is set."""
 
+import json
 import os
 import re
 import shutil
@@ -12,14 +13,17 @@ from pathlib import Path
 import pytest
 
 from swarmctl.connection import Refused
+from swarmshd.journal.files import listing
 from tests import wire as raw
 from tests.busy import BUSY, BusyDaemon
 from tests.conftest import PATIENCE, ROOT, Daemon
 from tests.filesystem import Ext4, ext4
+from tests.test_refusing import manager
 
 pytestmark = pytest.mark.real
 
 DAY = 86_400_000
+UNREAD = "it cannot be read: Input/output error"
 
 
 @pytest.fixture
@@ -116,11 +120,70 @@ def test_a_disk_that_turns_read_only(disk: Ext4, daemon: BusyDaemon) -> None:
         daemon.command(), cwd=ROOT, env=daemon.environment(), capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (78, "")
-    said = r"swarmshd: state directory \S+: \S+: Read-only file system; make it writable, or give another with .*\n"
+    said = r"swarmshd: state directory \S+: \S+: Read-only file system \(EROFS\); make it writable, or give another with .*\n"
     assert re.fullmatch(said, done.stderr)
     disk.restore()
     daemon.start()
     assert names(daemon) == ["acknowledged"]
+
+
+@pytest.fixture
+def unreadable(disk: Ext4, daemon: BusyDaemon) -> BusyDaemon:
+    """A daemon that was stopped, and whose disk fails where the journal's end is read."""
+    daemon.state, daemon.lines = disk.place / "state", ""
+    daemon.settings = ("JOURNAL_RESERVE_MB=1",)
+    daemon.start()
+    for number in range(40):
+        submit(daemon, f"item {number:02} {'x' * 1000}")
+    assert daemon.stop() == 0
+    disk.lose_from(listing(daemon.state).segments[-1][1], 20_000)
+    return daemon
+
+
+def test_a_place_of_the_disk_that_cannot_be_read(unreadable: BusyDaemon) -> None:
+    """A start says what, where and why; what can be read is taken over by a repair, which says what could not."""
+    state = unreadable.state
+    (segment,) = [path for _, path in listing(state).segments]
+    mend = ["journal", "repair", "--state-dir", str(state), "--to", f"{unreadable.directory}/sound"]
+    done = subprocess.run(
+        unreadable.command(), cwd=ROOT, env=unreadable.environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (74, "")
+    said = re.escape(f"{state}: {segment}: Input/output error (EIO); mend the disk, then start again; or run ")
+    assert re.fullmatch(
+        rf"swarmshd: state directory {said}`swarmctl {' '.join(mend[:5])} \S+`, which .*\n", done.stderr
+    )
+    done = unreadable.ctl("journal", "list", "--state-dir", str(state))
+    assert done.returncode == 0, done.stderr
+    assert "cannot be read: Input/output error" in done.stderr
+    done = unreadable.ctl("--json", "journal", "check", "--no-measure", "--state-dir", str(state))
+    *losses, verdict = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, verdict["sound"]) == (78, False)
+    assert {(loss["file"], loss["why"]) for loss in losses} == {(str(segment), UNREAD)}
+    done = unreadable.ctl("--json", *mend)
+    *losses, made = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == 0, done.stderr
+    assert [loss["why"] for loss in losses if "loss" in loss] == [UNREAD]
+    assert not made["whole"]
+    unreadable.state = Path(mend[-1])
+    unreadable.start()
+    found = names(unreadable)
+    assert len(found) > 10
+    assert [name[:7] for name in found] == [f"item {number:02}" for number in range(len(found))]
+
+
+def test_a_disk_that_cannot_be_read_is_told_to_all_who_come(unreadable: BusyDaemon) -> None:
+    """Where a service manager holds the socket, the daemon would be started for each of them, for ever."""
+    with manager(unreadable) as systemd:
+        clients = [unreadable.spawn("submit", "t", f"from {number}") for number in range(5)]
+        systemd.tend(clients)
+        for client in clients:
+            _, stderr = client.communicate(timeout=PATIENCE)
+            assert client.returncode == 78, stderr
+            assert "Input/output error (EIO); mend the disk, then start again; or run `swarmctl journal" in stderr
+        assert systemd.starts == 1
+        assert systemd.told().startswith("READY=1\nSTATUS=needs a person: state directory ")
+        assert unreadable.stop() == 0
 
 
 @pytest.mark.parametrize("taken", ["removed", "moved"])

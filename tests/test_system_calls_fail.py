@@ -81,6 +81,9 @@ TAKING_ROOM = ("mkdir", "pwrite64", "fdatasync", "fsync", "rename")
 AGAIN = ("pwrite64", "fdatasync", "fsync", "ftruncate")
 """What Python calls again when it was interrupted."""
 
+READING = ("openat", "read", "newfstatat", "getdents64", "statfs")
+"""How a start looks at what there is; the fault is for calls on the journal's files alone."""
+
 FOLDING = ("openat", "read", "pwrite64", "fsync", "ftruncate", "rename")
 
 ENDS = ("swarmshd: the journal could not be written: ", "swarmshd: state directory ")
@@ -119,16 +122,29 @@ class Stage:
         fault: str = "",
         act: Callable[[int], None] = lambda pid: None,
         ready: Callable[[int], None] | None = None,
+        of: Path | None = None,
     ) -> Play:
         """Run a program under a fault, as strace's ``inject`` has it; meanwhile `act`, which is told its pid.
 
-        The calls count from the start on, or from when `ready` has returned.
+        The calls count from the start on, or from when `ready` has returned; only those on this directory and on what
+        is in it now, if one is named.
         """
         log, trace = self._place / "log", self._place / "trace"
         self._order(json.dumps({"words": words, "log": str(log)}))
         pid = self._said()
-        command = ["strace", "-f", "-p", str(pid), "-o", str(trace), "-e", f"trace={','.join({*CHANGING, *FOLDING})}"]
+        command = [
+            "strace",
+            "-f",
+            "-p",
+            str(pid),
+            "-o",
+            str(trace),
+            "-e",
+            f"trace={','.join({*CHANGING, *FOLDING, *READING})}",
+        ]
         command += ["-e", f"inject={fault}"] if fault else []
+        for path in [] if of is None else [of, *of.rglob("*")]:
+            command += ["-P", str(path)]
         if ready is not None:
             self._order("go")
             ready(pid)
@@ -214,6 +230,14 @@ class Scene:
         with tempfile.TemporaryDirectory(prefix="swarmsh-") as place:
             scene = DaemonScene(Path(place), self._left, limit)
             played = self._stage.play(scene.words, fault, scene.act, scene.ready if served else None)
+            held_against(scene.state, scene.told)
+        return played
+
+    def start(self, fault: str) -> Play:
+        """The same, where the fault is one of reading: it counts from the start, and hits the journal's files only."""
+        with tempfile.TemporaryDirectory(prefix="swarmsh-") as place:
+            scene = DaemonScene(Path(place), self._left, None)
+            played = self._stage.play(scene.words, fault, scene.act, of=scene.state)
             held_against(scene.state, scene.told)
         return played
 
@@ -381,6 +405,30 @@ def judge(played: Play) -> None:
 def test_any_call_of_a_daemon_may_fail(scene: Scene, calls: Counter[str], call: str, error: str) -> None:
     for number in range(1, calls[call] + 1):
         judge(scene.daemon(f"{call}:error={error}:when={number}"))
+
+
+@pytest.mark.parametrize(
+    ("call", "fault"), [*((call, "error=EIO") for call in READING), ("read", "retval=0"), ("read", "error=EINTR")]
+)
+def test_a_journal_that_cannot_be_read(scene: Scene, call: str, fault: str) -> None:
+    """Whatever fails at a start, or ends too early: nothing is taken for a torn tail, and what to do is said."""
+    number, hit, ended = 0, True, 0
+    while hit:
+        number += 1
+        played = scene.start(f"{call}:{fault}:when={number}")
+        hit = played.hit
+        if played.status:
+            ended += 1
+            line = played.log.splitlines()[-1]
+            assert played.status in (74, 78), line
+            assert line.startswith((*ENDS, "swarmshd: journal damaged: /")), played.log
+            assert ("(EIO)" in line) == (played.status == 74), line
+            assert re.search("; mend the disk|; or run `|; run `swarmctl journal repair |; make it writable", line), (
+                line
+            )
+        assert "Traceback" not in played.log
+    assert number > 2, "some were hit"
+    assert ended or fault == "error=EINTR", "some ended the start"
 
 
 @pytest.mark.parametrize(

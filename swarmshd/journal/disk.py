@@ -127,14 +127,21 @@ class Disk:
         return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def read(self, path: Path, limit: int = -1) -> bytes:
-        """The bytes of a file, at most ``limit`` of them."""
+        """The bytes of a file, at most ``limit`` of them.
+
+        A file of which less can be read than it has is not a shorter one: that would be taken for a torn tail.
+        """
         with named(path), open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
             parts = []
             while limit and (part := file.read(self.buffer if limit < 0 else min(limit, self.buffer))):
                 parts.append(part)
                 limit -= len(part) if limit > 0 else 0
             self.reads += len(parts)
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            found = parts[0] if len(parts) == 1 else b"".join(parts)
+            if limit and len(found) < min(size, os.fstat(file.fileno()).st_size):  # it may be cut meanwhile
+                raise OSError(errno.EIO, f"only {len(found)} of its {size} bytes could be read")
+            return found
 
     def read_sealed(self, path: Path) -> bytes:
         """The bytes of a segment that never changes; mapped into memory, if that is wished.

@@ -1,7 +1,7 @@
 """What can be wrong with a journal, as exceptions. The text of each is one line for a person."""
 
 import os
-from errno import EDQUOT, ENOSPC, errorcode
+from errno import EBADMSG, EDQUOT, EIO, ENODATA, ENOSPC, EUCLEAN, errorcode
 from pathlib import Path
 
 from swarmshd import records
@@ -11,6 +11,19 @@ ARCHIVE = "archive"
 
 NO_ROOM = (ENOSPC, EDQUOT)
 """What the system says when the disk, or what a user may take of it, is full."""
+
+UNREADABLE = (EIO, ENODATA, EUCLEAN, EBADMSG)
+"""What it says when the disk does not give what is there, or the file system finds itself damaged."""
+
+
+def said(error: OSError) -> str:
+    """What the system says of a call that failed, in words and by its short name."""
+    return f"{error.strerror} ({errorcode.get(error.errno or 0, error.errno)})"
+
+
+def mend(directory: Path) -> str:
+    """The command that makes a sound journal of a damaged one in ``directory``."""
+    return f"swarmctl journal repair --state-dir {directory} --to {directory}.sound"
 
 
 class JournalError(Exception):
@@ -22,12 +35,11 @@ class Corrupt(JournalError):
 
     def __init__(self, path: Path, offset: int, why: str) -> None:
         place = path.parent.parent if path.parent.name == ARCHIVE else path.parent
-        mend = f"swarmctl journal repair --state-dir {place} --to {place}.sound"
-        super().__init__(f"journal damaged: {path} at offset {offset}: {why}; run `{mend}`")
+        self.mend = mend(place)
+        super().__init__(f"journal damaged: {path} at offset {offset}: {why}; run `{self.mend}`")
         self.path = path
         self.offset = offset
         self.why = why
-        self.mend = mend
 
 
 class VersionMismatch(JournalError):

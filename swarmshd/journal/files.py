@@ -9,6 +9,7 @@
 POSITION has 20 digits, so that names sort as their numbers do.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -147,6 +148,8 @@ def sealed_end(path: Path, salt: int) -> int | None:
             return None
         file.seek(size - SEAL_SIZE)
         data = file.read(SEAL_SIZE)
+        if len(data) < SEAL_SIZE <= file.seek(0, 2) - size + SEAL_SIZE:  # it was not cut meanwhile
+            raise OSError(errno.EIO, f"only {size - SEAL_SIZE + len(data)} of its {size} bytes could be read")
     try:
         header = records.unpack_frame_header(data, 0, salt)
     except (records.Unsound, records.UnknownFormat):

@@ -8,6 +8,7 @@ from typing import Any
 from swarmshd import events as e
 from swarmshd.journal import Batch, Corrupt, archive
 from swarmshd.journal.disk import DISK
+from swarmshd.journal.errors import UNREADABLE
 from swarmshd.journal.files import NAME, TEMPORARY, listing, read_segment_header, sealed_end
 from swarmshd.journal.reserve import NAME as RESERVE
 from swarmshd.salvage.gauge import Gauge
@@ -39,6 +40,8 @@ def list_files(directory: Path) -> Iterator[dict[str, Any]]:
             yield row | {"damaged": corrupt.why}
         except FileNotFoundError:  # compressed or removed since
             continue
+        except OSError as error:
+            yield row | {"damaged": _unread(error)}
     for path in [path for _, path in found.snapshots + found.segments] + found.evidence + found.temporaries:
         with suppress(FileNotFoundError):  # a daemon has removed it since, or moved it
             yield _about(path)
@@ -59,11 +62,20 @@ def _about(path: Path) -> dict[str, Any]:
     row |= {"kind": kind, "after_position": position}
     try:
         header = read_segment_header(DISK, path, position)
+        end = sealed_end(path, header.salt)
     except Corrupt as corrupt:
         return row | {"damaged": corrupt.why}
-    end = sealed_end(path, header.salt)
+    except OSError as error:
+        return row | {"damaged": _unread(error)}
     row |= {"epoch": header.epoch, "sealed": end is not None}
     return row if end is None else row | {"up_to_position": end}
+
+
+def _unread(error: OSError) -> str:
+    """Why a file is told as damaged that cannot be read, if it is the disk's fault."""
+    if error.errno not in UNREADABLE:
+        raise error
+    return f"it cannot be read: {error.strerror}"
 
 
 def dump(

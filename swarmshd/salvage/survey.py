@@ -14,8 +14,10 @@ from typing import BinaryIO, NamedTuple, Self
 from swarmshd import records
 from swarmshd.journal import Batch, Corrupt, VersionMismatch, archive, read_snapshot
 from swarmshd.journal.disk import DISK
+from swarmshd.journal.errors import UNREADABLE
 from swarmshd.journal.files import listing
 from swarmshd.journal.scan import Scan, any_byte
+from swarmshd.salvage import holes
 from swarmshd.salvage.gauge import Gauge
 
 TRIES = 100
@@ -57,6 +59,8 @@ class Piece(NamedTuple):
     path: Path
     data: bytes
     header: records.SegmentHeader | None
+    unread: list[holes.Hole] = []
+    """What of the data is only filling, since the disk does not give it."""
 
 
 class Snapshot(NamedTuple):
@@ -154,15 +158,15 @@ class Survey:
         """Every segment, in the order of positions, one at a time."""
         for start, path, kept in self._segments:
             try:
-                data = self._bytes(path, start) if kept is None else self._unpacked(kept)
+                data, unread = self._bytes(path, start) if kept is None else self._unpacked(kept)
             except Corrupt:  # it cannot be decompressed
-                data = b""
-            yield Piece(start, path, data, _segment_header(path, start, data))
+                data, unread = b"", []
+            yield Piece(start, path, data, _segment_header(path, start, data), unread)
 
-    def _unpacked(self, kept: archive.Kept) -> bytes:
+    def _unpacked(self, kept: archive.Kept) -> tuple[bytes, list[holes.Hole]]:
         for _ in range(TRIES):
             try:
-                return archive.read(DISK, kept)
+                return _unpacked(kept)
             except FileNotFoundError:
                 again = [each for each in archive.segments(self.directory) if each.start == kept.start]
                 if not again:
@@ -170,15 +174,15 @@ class Survey:
                 kept = again[0]
         raise FileNotFoundError(2, "it was removed from the archive while it was to be read; try again", str(kept.path))
 
-    def _bytes(self, path: Path, start: int) -> bytes:
+    def _bytes(self, path: Path, start: int) -> tuple[bytes, list[holes.Hole]]:
         with self.open(path) as file:
             if self._upto is None or start != self._segments[-1][0]:
-                return file.read()
-            header = _segment_header(path, start, file.read(records.SECTOR))
+                return holes.read(file)
+            head, unread = holes.read(file, records.SECTOR)
+            header = _segment_header(path, start, head)
             if header is None:
-                file.seek(0)
-                return file.read(records.SECTOR)
-            return os.pread(file.fileno(), end_of(path, file.fileno(), header, self._upto), 0)
+                return head, unread
+            return holes.read(file, end_of(path, file.fileno(), header, self._upto))
 
     def events(self, after: int) -> Iterator[Batch | Lost]:
         """All batches with events after a position, in order, and between them what is lost."""
@@ -201,6 +205,8 @@ class Survey:
             epoch = epoch if piece.header is None else piece.header.epoch
             position = max(position, piece.start)
             for each in _read(piece, following is None, epoch, self._newest):
+                if isinstance(each, Lost):
+                    each = _why(each, piece)
                 if isinstance(each, Batch):
                     if each.position + each.event_count <= after:
                         continue
@@ -257,6 +263,25 @@ def _segment_header(path: Path, start: int, data: bytes) -> records.SegmentHeade
     return header if header.start == start else None
 
 
+def _unpacked(kept: archive.Kept) -> tuple[bytes, list[holes.Hole]]:
+    """The bytes of an archived segment as they were; of a compressed one nothing, if it cannot be read."""
+    if not kept.compressed:
+        with kept.path.open("rb") as file:
+            return holes.read(file)
+    try:
+        return archive.read(DISK, kept), []
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        return b"", [holes.Hole(0, kept.bytes, f"it cannot be read: {error.strerror}")]
+
+
+def _why(lost: Lost, piece: Piece) -> Lost:
+    """The same, if it is for the disk's sake with what the disk said."""
+    hole = holes.within(piece.unread, lost.offset, lost.offset + max(lost.bytes, records.SECTOR))
+    return lost if hole is None or lost.kind == MISSING else lost._replace(why=hole.why)
+
+
 def _snapshot(path: Path) -> Snapshot:
     """Read all of it, to see whether it is sound."""
     position = int(path.name.removesuffix(".gz")[-20:])
@@ -272,6 +297,10 @@ def _snapshot(path: Path) -> Snapshot:
         raise VersionMismatch(path, unknown.found) from None
     except Corrupt as corrupt:
         return Snapshot(path, position, header, f"at offset {corrupt.offset}: {corrupt.why}")
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        return Snapshot(path, position, header, f"it cannot be read: {error.strerror}")
     return Snapshot(path, position, header, "")
 
 
@@ -297,7 +326,7 @@ def _read(piece: Piece, last: bool, epoch: int, stated: int) -> Iterator[Batch |
         found = [(offset, frame) for offset, frame in scan] if last else []
     except records.UnknownFormat as unknown:
         raise VersionMismatch(piece.path, unknown.found) from None
-    if last and scan.damage is not None and not scan.was_durable(stated):
+    if last and scan.damage is not None and not piece.unread and not scan.was_durable(stated):
         yield from (_batch(data, offset, frame, epoch) for offset, frame in found if frame.kind == records.BATCH)
         size = len(data[scan.damage.offset :].rstrip(b"\0"))
         yield Lost(TORN, piece.path, scan.damage.offset, size, scan.position, scan.damage.end, scan.damage.why)
@@ -385,7 +414,7 @@ def chunks(path: Path, file: BinaryIO | None = None) -> Iterator[tuple[bytes, in
     can be checked all the same.
     """
     with file or path.open("rb") as source:
-        data = source.read()
+        data, _ = holes.read(source)
     header, running = records.unpack_snapshot_header(data)
     at, number = records.SNAPSHOT_HEADER_SIZE, 0
     while not data.startswith(records.END_MAGIC, at):
