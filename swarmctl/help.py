@@ -35,7 +35,7 @@ Parts      queue ls|show|set|pause|resume|close|clear
            agent ls|show|register|quiet|wake|evict
 Daemon     status  health  stats  top  config show|get|set|unset|reload  export
            dashboard  import  backup
-           journal list|check|dump|repair|archive|snapshot|reindex
+           journal list|check|dump|repair|archive|snapshot|reindex|upgrade
 Host       tune check|disk  (doctor)  install-units
 More       help VERB  ·  help agents  ·  help exit  ·  help --all  ·  completion
 

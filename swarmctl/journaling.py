@@ -1,4 +1,4 @@
-"""The verbs about the journal's files: journal list, check, dump, repair, archive, and backup.
+"""The verbs about the journal's files: journal list, check, dump, repair, archive, upgrade, and backup.
 
 What is told of them, and by whom, is in `inspecting`; here it is printed, or written into the file of a backup.
 """
@@ -102,6 +102,19 @@ def archive(call: Call) -> int:
     wanted: Row = {name: True for name in ("all", "dry_run") if name in call.given}
     for row in Inspection(call, "archive", wanted, bar=False).rows():
         _tell(call, row, ["what", "file"], row["file"])
+    return call.status
+
+
+def upgrade(call: Call) -> int:
+    """In which format the journal is, and what is to be done about it."""
+    for row in Inspection(call, "upgrade", {}, bar=False).rows():
+        if call.json:
+            call.emit(row)
+        elif call.quiet:
+            call.out.row(row["to_do"])
+        else:
+            for name, value in row.items():
+                call.out.row(name, value)
     return call.status
 
 

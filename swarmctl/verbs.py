@@ -812,6 +812,18 @@ _VERBS = (
         example="swarmctl journal archive --dry-run",
     ),
     Verb(
+        "journal upgrade",
+        "",
+        (STATE_DIR,),
+        wire="journal",
+        run="swarmctl.journaling:upgrade",
+        group=DAEMON,
+        meaning="have the newest journal format written: format, rows, what this program writes, what is to do",
+        example="swarmctl journal upgrade",
+        note="A program goes on in the format that a journal has until this is said, so that the release before it can "
+        "read what it leaves. There is one format yet, and so nothing to do. Status 78 for a file of a later program.",
+    ),
+    Verb(
         "journal snapshot",
         "",
         (),

@@ -164,7 +164,7 @@ NOTE_MAX = 8192
 MINTED_PREFIX = "auto:"
 """How an idempotency key begins that a client made up for one change; such keys are kept 15 minutes only."""
 
-JOURNAL_WANTS = ("list", "check", "dump", "archive", "backup")
+JOURNAL_WANTS = ("list", "check", "dump", "archive", "backup", "upgrade")
 """What ``journal`` gives: what is said of the journal's files, or what is in them."""
 
 CLAIMED_BECOMES = ("hold", "ready", "keep")

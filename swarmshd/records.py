@@ -178,6 +178,12 @@ def unpack_segment_header(data: bytes) -> SegmentHeader:
     return SegmentHeader(salt, epoch, start, previous, created)
 
 
+def format_of(head: bytes) -> int:
+    """The number of the format in the header of a segment or snapshot that is sound."""
+    number: int = WORD.unpack_from(head, len(SEGMENT_MAGIC))[0]
+    return number
+
+
 def _check_format(data: bytes, magic: bytes, version: int, size: int) -> None:
     """Tell a later format from a damaged number: where all else is as we would have written it, that is damaged."""
     if version > FORMAT:

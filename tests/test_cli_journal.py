@@ -48,6 +48,42 @@ def test_list_check_and_dump(stopped: Daemon) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_there_is_nothing_to_upgrade(daemon: Daemon) -> None:
+    """Beside a daemon and without one: the format that is there is the newest that is written."""
+    daemon.call("submit", type="t", description="d")
+    assert daemon.ctl("journal", "snapshot").returncode == 0
+    said = daemon.ctl("journal", "upgrade")
+    assert (said.returncode, said.stderr) == (0, "")
+    found = facts(said.stdout)
+    assert (found["format"], found["rows"], found["to_do"]) == ("1", "1", "nothing")
+    assert (found["format"], found["rows"]) == (found["writes_format"], found["writes_rows"])
+    assert found["files"] == "3", "the segment in use, the archived one, the snapshot"
+    assert daemon.ctl("journal", "upgrade", *state_dir(daemon)).returncode == 75, "a daemon is at work there"
+    assert daemon.stop() == 0
+    assert daemon.ctl("journal", "upgrade", *state_dir(daemon)).stdout == said.stdout
+    assert daemon.ctl("-q", "journal", "upgrade", *state_dir(daemon)).stdout == "nothing\n"
+    assert json.loads(daemon.ctl("--json", "journal", "upgrade", *state_dir(daemon)).stdout)["files"] == 3
+
+
+@pytest.mark.parametrize("role", ["segment", "snapshot"])
+def test_a_later_format_is_neither_upgraded_nor_touched(daemon: Daemon, role: str) -> None:
+    daemon.call("submit", type="t", description="d")
+    assert daemon.ctl("journal", "snapshot").returncode == 0
+    assert daemon.stop() == 0
+    found = listing(daemon.state)
+    path = (found.segments if role == "segment" else found.snapshots)[-1][1]
+    data = path.read_bytes()
+    later = data[:8] + b"\0\0\0\2" + data[12:20] + b"later" + data[25:]
+    path.write_bytes(later)
+    done = daemon.ctl("journal", "upgrade", *state_dir(daemon))
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr.endswith(
+        "journal format 2, and this program reads format 1; start the newer program that wrote it\n"
+    )
+    assert done.stderr.count("\n") == 1
+    assert path.read_bytes() == later
+
+
 def test_damage_is_told_repaired_and_the_daemon_goes_on(stopped: Daemon, make_daemon: Any) -> None:
     path = listing(stopped.state).segments[0][1]
     path.write_bytes(path.read_bytes().replace(b"item 2", b"ITEM 2"))

@@ -304,6 +304,7 @@ STEPS: list[tuple[str, dict[str, Any], str]] = [
     ("journal", {"want": "list"}, ""),
     ("journal", {"want": "check", "digest": True, "measure": False}, ""),
     ("journal", {"want": "archive", "dry_run": True}, ""),
+    ("journal", {"want": "upgrade"}, ""),
     ("journal", {"want": "backup", "stream": 99}, "not_found"),
     ("journal", {"want": "secrets"}, "bad_request"),
     ("snapshot", {"wait": 60_000}, ""),

@@ -120,7 +120,7 @@ def test_a_disk_that_turns_read_only(disk: Ext4, daemon: BusyDaemon) -> None:
         daemon.command(), cwd=ROOT, env=daemon.environment(), capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (78, "")
-    said = r"swarmshd: state directory \S+: \S+: Read-only file system \(EROFS\); make it writable, or give another with .*\n"
+    said = r"swarmshd: state directory \S+: \S+: Read-only file system \(EROFS\); make it writable, or give .*\n"
     assert re.fullmatch(said, done.stderr)
     disk.restore()
     daemon.start()

@@ -234,6 +234,10 @@ _swarmctl_verb() {
             options='--state-dir --all --dry-run'
             values+='--state-dir=files '
             ;;
+        'journal upgrade')
+            options='--state-dir'
+            values+='--state-dir=files '
+            ;;
         'journal snapshot')
             ;;
         'journal reindex')
@@ -418,7 +422,7 @@ _swarmctl() {
             queue) _swarmctl_place 'ls|show|set|close|clear|pause|resume|list' ;;
             agent) _swarmctl_place 'ls|show|quiet|wake|evict|register|list' ;;
             config) _swarmctl_place 'show|get|set|unset|reload|ls|list' ;;
-            journal) _swarmctl_place 'list|check|dump|repair|archive|snapshot|reindex|ls' ;;
+            journal) _swarmctl_place 'list|check|dump|repair|archive|upgrade|snapshot|reindex|ls' ;;
             index) _swarmctl_place 'rebuild' ;;
             tune) _swarmctl_place 'disk|check' ;;
         esac

@@ -141,7 +141,7 @@ complete -c swarmctl -n '__swarmctl_first' -a 'agent' -d 'ls, show, quiet, wake,
 complete -c swarmctl -n '__swarmctl_first' -a 'agents' -d 'the agents, what they hold and whether they live'
 complete -c swarmctl -n '__swarmctl_first' -a 'config' -d 'show, get, set, unset, reload, ls, list'
 complete -c swarmctl -n '__swarmctl_first' -a 'reload' -d 'have the daemon read its file again; prints what changed'
-complete -c swarmctl -n '__swarmctl_first' -a 'journal' -d 'list, check, dump, repair, archive, snapshot, reindex, ls'
+complete -c swarmctl -n '__swarmctl_first' -a 'journal' -d 'list, check, dump, repair, archive, upgrade, snapshot, reindex, ls'
 complete -c swarmctl -n '__swarmctl_first' -a 'doctor' -d 'the tuning guide\'s checklist: number, verdict, point, fact, command'
 complete -c swarmctl -n '__swarmctl_first' -a 'quiet' -d 'it gets no new items'
 complete -c swarmctl -n '__swarmctl_first' -a 'wake' -d 'end quiet'
@@ -175,6 +175,7 @@ complete -c swarmctl -n '__swarmctl_noun journal' -a 'check' -d 'verify every by
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'dump' -d 'every event that is left, one JSON object a line'
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'repair' -d 'make a sound journal of what is sound of a damaged one, and say what is lost'
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'archive' -d 'compress what is old enough, remove what is too old or too much'
+complete -c swarmctl -n '__swarmctl_noun journal' -a 'upgrade' -d 'have the newest journal format written: format, rows, what this program writes, what is to do'
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'snapshot' -d 'have a snapshot made now: position, bytes, seconds'
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'reindex' -d 'go through the indexes: items, how many entries differed, seconds'
 complete -c swarmctl -n '__swarmctl_noun journal' -a 'ls' -d 'the journal\'s files: kind, file, bytes, positions, epoch'
@@ -440,6 +441,8 @@ complete -c swarmctl -n '__swarmctl_at any journal repair' -l to -d 'an empty di
 complete -c swarmctl -n '__swarmctl_at any journal archive' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 complete -c swarmctl -n '__swarmctl_at any journal archive' -l all -d 'compress all that is archived, whatever its age'
 complete -c swarmctl -n '__swarmctl_at any journal archive' -l dry-run -d 'only say what would be done'
+
+complete -c swarmctl -n '__swarmctl_at any journal upgrade' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 
 
 

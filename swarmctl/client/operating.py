@@ -123,7 +123,7 @@ def journal_part(
     ``status`` is 0 if all went well, and 78 if there is damage; ``why`` says what went wrong.
 
     Args:
-        want: ``list``, ``check``, ``dump``, ``archive`` or ``backup``.
+        want: ``list``, ``check``, ``dump``, ``archive``, ``backup`` or ``upgrade``.
         stream: the number that the part before came with; nothing else counts then.
         deep: of ``check``: make the newest snapshot anew from the one before it.
         measure: of ``check``: whether to measure the disk.

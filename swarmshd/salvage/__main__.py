@@ -1,6 +1,7 @@
 """The program: ``python -m swarmshd.salvage WHAT --state-dir DIR``, one JSON object a line, a failure in one line.
 
     list | check [--deep] [--no-measure] | dump [--since POSITION] [--item ID]      look
+    upgrade                              say in which format it is, and what is to be done about that
     archive [--all] [--dry-run]          tend the archive as a daemon with default settings would
     repair --to DIR                      make a sound journal of a damaged one
     backup | verify | restore            a backup to standard output, or from standard input
@@ -31,6 +32,7 @@ from swarmshd.journal import JournalError, Locked, StateLock, Terms, archive
 from swarmshd.journal.disk import DISK
 from swarmshd.salvage import backup
 from swarmshd.salvage.checking import Live, Moved, check, measure
+from swarmshd.salvage.formats import upgrade
 from swarmshd.salvage.founding import NotEmpty
 from swarmshd.salvage.gauge import Gauge
 from swarmshd.salvage.listing import dump, list_files
@@ -83,6 +85,12 @@ def say(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 def _list(options: argparse.Namespace) -> int:
     options.state_dir.stat()
     say(list_files(options.state_dir))
+    return 0
+
+
+def _upgrade(options: argparse.Namespace) -> int:
+    with alone(options):
+        say(upgrade(options.state_dir))
     return 0
 
 
@@ -150,6 +158,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "dump": _dump,
     "repair": _repair,
     "archive": _archive,
+    "upgrade": _upgrade,
     "backup": _backup,
     "verify": _verify,
     "restore": _restore,
