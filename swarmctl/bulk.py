@@ -16,7 +16,7 @@ import sys
 from swarmctl import cli, values, verbs
 from swarmctl.parse import Usage, show
 from swarmctl.progress import Progress
-from swarmshd.protocol import FRAME_MAX, SUBMITS_MAX
+from swarmshd.protocol import FRAME_MAX, SUBMITS_MAX, counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def _each(call: Call, lines: Iterator[Facts | BadLine], progress: Progress) -> i
     except _refused() as refused:
         call.out.flush()
         hint = "" if "key" in call.given else " (with --key K the file could be run again without doubling any)"
-        refused.message = f"{refused.message}; {frames.done} lines are in for certain{hint}"
+        refused.message = f"{refused.message}; in for certain: {counted(frames.done, 'line')}{hint}"
         refused.facts["message"] = refused.message
         raise
     finally:

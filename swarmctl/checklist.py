@@ -7,6 +7,7 @@ command that mends it. A point whose part is not in this release says that, and 
 from __future__ import annotations
 
 from swarmctl.screen import DIM, GREEN, RED
+from swarmshd.protocol import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ def _batches(live: Live) -> Found:
     wal = live.stats["wal"]
     if not live.on("BATCH_MODE"):
         return FAIL, "each command has a sync of its own", "swarmctl config set BATCH_MODE=1"
-    fact = f"up to {live.value('BATCH_SIZE')} commands a commit; {wal['commands']} in {wal['commits']} so far"
-    return PASS, fact, ""
+    so_far = f"{counted(wal['commands'], 'command')} in {counted(wal['commits'], 'commit')} so far"
+    return PASS, f"at most {live.value('BATCH_SIZE')} in one; {so_far}", ""
 
 
 def _pool(live: Live) -> Found:
@@ -84,7 +85,7 @@ def _pool(live: Live) -> Found:
     if not live.on("CONNECTION_REUSE_ENABLED"):
         return FAIL, "each request has a connection of its own", "swarmctl config set CONNECTION_REUSE_ENABLED=1"
     if net["pool_timeouts"]:
-        fact = f"{net['pool_timeouts']} requests found none of {size} places in time"
+        fact = f"{counted(net['pool_timeouts'], 'request')} found none of {size} places in time"
         return FAIL, fact, f"swarmctl config set CONNECTION_POOL_SIZE={int(size) * 2}"
     return PASS, f"{net['pool_peak']} of {size} places were in use at most", ""
 
@@ -101,7 +102,7 @@ def _cache(live: Live) -> Found:
     cache = live.stats["cache"]
     if not live.on("CACHE_ENABLED"):
         return FAIL, "every look is answered anew", "swarmctl config set CACHE_ENABLED=1"
-    return PASS, f"{cache['hits']} hits, {cache['misses']} misses, {cache['entries']} answers kept", ""
+    return PASS, f"answers kept: {cache['entries']}; found {cache['hits']} times, not found {cache['misses']} times", ""
 
 
 def _memory(live: Live) -> Found:
@@ -136,8 +137,8 @@ def _documented(live: Live) -> Found:
         words = " ".join(f"{row['name']}={row['value']}" for row in unsaved)
         fact = f"a restart forgets {', '.join(row['name'] for row in unsaved)}"
         return FAIL, fact, f"swarmctl config set --persist {words}"
-    changed = [row for row in live.rows.values() if row["value"] != row["default"]]
-    return PASS, f"{len(changed)} settings are no default, each written down where `config show` says", ""
+    changed = sum(row["value"] != row["default"] for row in live.rows.values())
+    return PASS, f"{counted(changed, 'setting')} of no default value, written down where `config show` says", ""
 
 
 POINTS: tuple[tuple[str, Callable[[Live], Found]], ...] = (

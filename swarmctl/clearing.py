@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from swarmctl.parse import Usage, positional
+from swarmshd.protocol import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _meant(call: Call, chosen: Facts) -> list[int]:
 def _ask(call: Call, queue: str, found: dict[str, int]) -> None:
     """Have somebody say yes. Raises Usage if nobody does."""
     parts = ", ".join(f"{number} {state}" for state, number in found.items() if number)
-    meant = f"{sum(found.values())} items of {queue} would be cancelled ({parts})"
+    meant = f"{counted(sum(found.values()), 'item')} of {queue} would be cancelled ({parts})"
     if call.json or not (os.isatty(0) and os.isatty(2)):
         raise Usage(f"{meant}; say --yes", call.spoken)
     call.out.flush()
@@ -83,7 +84,7 @@ def _clear(call: Call, arguments: Facts, total: int) -> int:
     except (KeyboardInterrupt, Refused) as ended:
         bar.end()
         if part or isinstance(ended, KeyboardInterrupt):
-            call.remark(f"at least {done} of {total} items are cancelled; the same again does the rest")
+            call.remark(f"cancelled at least {done} of {counted(total, 'item')}; the same again does the rest")
         raise
     bar.end()
     if call.json:

@@ -10,6 +10,7 @@ import time
 from swarmctl import render
 from swarmctl.cli import refused_as
 from swarmctl.parse import Usage, positional
+from swarmshd.protocol import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     Facts = dict[str, Any]
     Item = tuple[int | str, str | None]
 
-OUTPUT_TAIL = 1 << 16
 """Bytes of output that are kept of an item: the last ones."""
 
 RESULTS = ("success", "failed", "blocked")
@@ -215,12 +215,13 @@ def became(result: Facts) -> str:
 
 
 def tail(call: Call, output: bytes | None) -> bytes | None:
-    """The last OUTPUT_TAIL bytes of ``output``; says so when that is not all."""
-    if output is not None and len(output) > OUTPUT_TAIL:
-        if not call.quiet and not call.json:
-            call.remark(f"of {len(output)} bytes of output the last {OUTPUT_TAIL} are kept")
-        return output[-OUTPUT_TAIL:]
-    return output
+    """The end of ``output``, as much as the daemon keeps (OUTPUT_TAIL); says so when that is not all."""
+    if not output:
+        return output
+    most: int = call.ask("hello", {"version": VERSION})["limits"]["output_tail"]
+    if len(output) > most and not call.quiet and not call.json:
+        call.remark(f"of {len(output)} bytes of output the last {most} are kept (OUTPUT_TAIL)")
+    return output[-most:] if most else b""
 
 
 def _one(call: Call) -> tuple[int | str, str | None, str | None]:

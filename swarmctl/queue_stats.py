@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from swarmctl.looking import asked, now_ms
 from swarmctl.render import rfc3339, span
+from swarmshd.protocol import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def _draw(call: Call, found: list[Facts], index: Facts | None) -> None:
     call.lines(call.screen.table(header, rows))
     if index is not None:
         kept = "in order" if index["ordered"] else "not kept (WORK_QUEUE_INDEX_ENABLED)"
-        scanned = f"{index['scanned']} items scanned" if index["scanned"] else "nothing scanned"
-        kinds, filters = (f"{index[name]} {name[: -1 if index[name] == 1 else None]}" for name in ("kinds", "filters"))
+        scanned = f"{counted(index['scanned'], 'item')} scanned" if index["scanned"] else "nothing scanned"
+        kinds, filters = (counted(index[f"{name}s"], name) for name in ("kind", "filter"))
         call.out.text(f"\nindex {kept}: {kinds}, {filters}, {scanned}; 1 shard\n")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from swarmshd.protocol import counted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -55,9 +57,11 @@ def reindex(call: Call) -> int:
         return 0
     if call.out.terminal and not call.quiet:
         differed = (
-            f"{found['differed']} entries differed and were put right" if found["differed"] else "nothing differed"
+            f"{counted(found['differed'], 'entry', 'entries')} differed, put right now"
+            if found["differed"]
+            else "nothing differed"
         )
-        call.out.text(f"{found['items']} items in {found['seconds']:.1f} s: {differed}\n")
+        call.out.text(f"{counted(found['items'], 'item')} in {found['seconds']:.1f} s: {differed}\n")
     else:
         call.out.row(*([found["differed"]] if call.quiet else [found["items"], found["differed"], found["seconds"]]))
     for each in found["differences"]:

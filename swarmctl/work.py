@@ -22,11 +22,11 @@ from swarmctl import identity
 from swarmctl.cli import Failure, OutputLost, complain
 from swarmctl.command import END, GO, KILL, Command
 from swarmctl.connection import Connection, Refused, mint_key
-from swarmctl.doing import OUTPUT_TAIL, became
+from swarmctl.doing import became
 from swarmctl.job import Job, begin, signal_name
 from swarmctl.parse import Usage
 from swarmctl.taking import wanted_queues
-from swarmshd.protocol import NAME_MAX
+from swarmshd.protocol import NAME_MAX, VERSION, counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ class Worker:
         self.own_name = "agent" not in given
         self.places: int = given.get("jobs") or _jobs(call)
         self.grace: float = given.get("grace", GRACE_MS) / 1000
-        self.tail: int = min(given.get("tail", OUTPUT_TAIL), OUTPUT_TAIL)
         self.most_failures: int = given.get("max_failures", FAILURES)
         self.once = "once" in given
         self.until_empty = "until_empty" in given
@@ -89,12 +88,21 @@ class Worker:
         self.status = 0
         self.claim_at = self.claimed_at = self.looked_at = 0.0
         self.hurry_at = self.leave_at = float("inf")
+        self.tail = self._tail()
         try:
             self.watch = identity.open_pidfd(os.getpid())
             self.wake, self.woken = os.pipe()
         except OSError as error:
             raise Failure(f"cannot begin: {error.strerror}") from None
         self.signals = 0
+
+    def _tail(self) -> int:
+        """How much of the end of each output is kept: what was asked for, or as much as the daemon keeps."""
+        most: int = self.main.call("hello", {"version": VERSION})["limits"]["output_tail"]
+        wanted: int = self.call.given.get("tail", most)
+        if wanted > most:
+            raise Usage(f"--tail: the daemon keeps {most} bytes at most (OUTPUT_TAIL)", self.call.spoken)
+        return wanted
 
     # -- the loop --------------------------------------------------------------------------------------
 
@@ -432,7 +440,7 @@ class Worker:
             if self.once:
                 self.status = self.status or 1
             if self.most_failures and len(self.failed) >= self.most_failures and not self.ending:
-                complain(self.call.spoken, f"{len(self.failed)} items failed in a row; no more are taken")
+                complain(self.call.spoken, f"{counted(len(self.failed), 'item')} failed in a row; no more are taken")
                 self.end(1)
         elif self.once:
             self.status = self.status or RETRY_LATER

@@ -32,6 +32,7 @@ from swarmshd.journal.errors import NO_ROOM, UNREADABLE, mend, said
 from swarmshd.keeper import Keeper
 from swarmshd.liveness import WATCHES_MAX, NotWatchable, Watches, boot_id
 from swarmshd.memory import Memory, rest
+from swarmshd.protocol import counted
 from swarmshd.refusing import Refusing
 from swarmshd.salvage import backup
 from swarmshd.salvage.founding import NotEmpty
@@ -428,8 +429,8 @@ def _restore(arguments: argparse.Namespace) -> None:
             where = error.filename if isinstance(error.filename, str) else arguments.restore
             raise Quit(EX_IOERR, f"{where}: {error.strerror}") from None
     sys.stdout.write(
-        f"swarmshd: restored {made['items']} items, {made['open']} of them open, {made['returned']} given back, "
-        f"from position {made['of_position']} into {directory}\n"
+        f"swarmshd: restored {counted(made['items'], 'item')}, {made['open']} of them open, {made['returned']} given "
+        f"back, from position {made['of_position']} into {directory}\n"
     )
 
 

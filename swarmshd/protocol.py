@@ -239,6 +239,11 @@ def frame(body: bytes) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
+def counted(number: int, noun: str, many: str = "") -> str:
+    """A number of things in words, as both ends say it: ``1 item``, ``2 items``; ``many`` is a plural without s."""
+    return f"{number} {noun if number == 1 else many or noun + 's'}"
+
+
 def is_name(text: str) -> bool:
     """Whether ``text`` may name a queue, type, team, agent, label, group, ref or key."""
     return 0 < len(text) <= NAME_MAX and text[0] != "-" and NAME_CHARACTERS.issuperset(text)

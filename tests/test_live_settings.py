@@ -241,10 +241,25 @@ def lease(live: Live) -> None:
     assert leased(live) == 7 * MINUTE
 
 
+ASK_FOR_A_LEASE: dict[str, dict[str, Any]] = {
+    "submit": WORK,
+    "claim": {"agent": "a", "wait": HOUR},
+    "claim_new": {"agent": "a", **WORK},
+    "lock": {"agent": "a", "name": "l"},
+    "queue_set": {"queue": "q"},
+}
+
+
 @effect
 def lease_max(live: Live) -> None:
+    number = live.submit(lease=HOUR)
     live.set("LEASE_MAX=10m")
-    assert leased(live, lease=HOUR) == 10 * MINUTE
+    live.claim(id=number)
+    assert live.ask("show", id=number)["lease_until"] == live.now + 10 * MINUTE, "what is kept from before is cut"
+    for verb, more in ASK_FOR_A_LEASE.items():
+        refused = live.ask(verb, **more, lease=HOUR)
+        assert refused[0] == "too_large", verb
+        assert refused[1]["message"] == "a lease of 3600 s is more than LEASE_MAX, 600 s"
 
 
 @effect

@@ -10,8 +10,6 @@ swarmctl=swarmctl
 if [ -x "$here/swarmctl" ]; then swarmctl=$here/swarmctl; fi
 
 TEAM=autonomous_team
-# A claim of the old system lasted for as long as nobody ended it; here that is as long as a lease may be.
-LEASE=${WORK_CLAIM_TIMEOUT:-24h}
 
 say() { if [ -z "$quiet" ]; then printf '%s\n' "$1"; fi; }
 
@@ -25,7 +23,9 @@ ctl() { "$swarmctl" --timeout "${FLOCK_TIMEOUT:-30}" "$@"; }
 claim() {
     if [ $# -lt 2 ] || [ $# -gt 4 ]; then refuse "claim: it takes TYPE DESCRIPTION [PRIORITY [TEAM]]"; fi
     if [ -n "$async" ]; then refuse "claim: --async is for progress; what is claimed must be on the disk"; fi
-    id=$(ctl claim --lease "$LEASE" -- "$1" "$2" "${3:-medium}" "${4:-$TEAM}") || exit
+    # a claim of the old system lasted for as long as nobody ended it; here that is as long as a lease may be
+    lease=${WORK_CLAIM_TIMEOUT:-$(ctl config get LEASE_MAX)} || exit
+    id=$(ctl claim --lease "$lease" -- "$1" "$2" "${3:-medium}" "${4:-$TEAM}") || exit
     if [ -n "$quiet" ]; then line=work_$id; else line="✅ SUCCESS: Claimed work item work_$id for team ${4:-$TEAM}"; fi
     trap '' PIPE
     if ! printf '%s\n' "$line" 2>/dev/null; then # nobody knows that it is theirs

@@ -11,6 +11,7 @@ import signal
 import time
 
 from swarmctl.connection import Connection, Refused
+from swarmctl.parse import Usage
 from swarmctl.screen import DIM, RED, Screen, clip, shown
 from swarmctl.views import dashboard as drawing
 
@@ -54,11 +55,16 @@ def top(call: Call) -> int:
 def _rows(call: Call, lines: int | None = None) -> Facts:
     """How many rows of each part to ask for: as many as were wanted, as the screen has lines, or a few."""
     rows = call.given.get("rows", lines)
+    if "rows" in call.given and rows > drawing.MOST:
+        raise Usage(f"--rows: at most {drawing.MOST}", call.spoken)
     return dict(drawing.FEW) if rows is None else dict.fromkeys(drawing.FEW, min(rows, drawing.MOST))
 
 
 def _every(call: Call) -> float:
-    return float(max(call.given.get("every", EVERY), LEAST)) / 1000
+    every: int = call.given.get("every", EVERY)
+    if every < LEAST:
+        raise Usage(f"--every: at least {LEAST}ms", call.spoken)
+    return every / 1000
 
 
 def _once(call: Call) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from swarmshd.commands import Refusal
 from swarmshd.engine.client import Client
+from swarmshd.protocol import counted
 
 ERRANDS_MAX = 8
 """Errands under way at once."""
@@ -49,7 +50,7 @@ class Errands:
         """
         most = ERRANDS_MAX - (0 if errand.client.actor.admin else KEPT_FOR_ADMINS)
         if self.carry is None or len(self._under_way) >= most:
-            text = f"{errand.verb}: {len(self._under_way)} requests that take long are under way already; try again"
+            text = f"{errand.verb}: {counted(len(self._under_way), 'long request')} under way already; try again"
             raise Refusal("busy", text)
         self._under_way[errand] = None
         errand.client.aside += 1

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swarmshd.engine.commits import MINUTES, SLOW_NS
+from swarmshd.protocol import counted
 from swarmshd.workqueue.desk import queues_of_work
 from swarmshd.workqueue.looking import agent_state
 from swarmshd.workqueue.records import CLAIMED, READY
@@ -128,7 +129,7 @@ class Health:
                     stalled.append((now - since, queue.name, len(queue.items[READY])))
         if stalled and self._engine.queue.tables.paused is None:
             longest, name, ready_items = max(stalled)
-            others = f", and so are {len(stalled) - 1} others" if len(stalled) > 1 else ""
+            others = f", and so {counted(len(stalled) - 1, 'other')}" if len(stalled) > 1 else ""
             fact = f"nobody has claimed from {name} for {longest // 60_000} min, with {ready_items} ready{others}"
             yield Condition("queue_stalled", PAGE, fact, f"swarmctl explain --queue {name}")
 
@@ -137,7 +138,7 @@ class Health:
         held = (item for queue in queues for item in queue.items[CLAIMED].values())
         stalled = [item for item in islice(held, CLAIMS_MAX) if item.claim is not None and item.claim.stalled]
         if stalled:
-            fact = f"{len(stalled)} items have living holders that said nothing for half of STALL_AFTER"
+            fact = f"{counted(len(stalled), 'item')} with a living holder that said nothing for half of STALL_AFTER"
             yield Condition("items_stalled", WARNING, fact, f"swarmctl explain {stalled[0].id}")
 
     def _ends(self, now: int) -> Iterator[Condition]:
@@ -148,14 +149,14 @@ class Health:
             fact = f"{buried} of {ends} ends of items in {WINDOW // 60} min were burials"
             yield Condition("buried_growing", WARNING, fact, "swarmctl list --state buried")
         if counts["crashed"] > LOST_MOST:
-            fact = f"{counts['crashed']} claims in {WINDOW // 60} min ended with their holder or their lease"
+            fact = f"{counted(counts['crashed'], 'claim')} in {WINDOW // 60} min ended with their holder or their lease"
             yield Condition("leases_lost", WARNING, fact, "swarmctl agent ls")
 
     def _agents(self, _: int) -> Iterator[Condition]:
         desk = self._engine.queue.desk
         lost = [agent.name for agent in desk.tables.agents.values() if agent_state(desk, agent) == "suspect"]
         if lost:
-            fact = f"{len(lost)} agents have missed the heartbeats that they promised, {lost[0]} among them"
+            fact = f"{counted(len(lost), 'agent')} missed promised heartbeats, {lost[0]} among them"
             yield Condition("agents_lost", WARNING, fact, "swarmctl agent ls")
 
     def _pauses(self, _: int) -> Iterator[Condition]:
@@ -164,6 +165,6 @@ class Health:
         if tables.paused is not None:
             yield Condition("queue_paused", INFO, f"everything is paused: {tables.paused}", "swarmctl resume --all")
         elif paused:
-            others = f", and {len(paused) - 1} others" if len(paused) > 1 else ""
+            others = f", and {counted(len(paused) - 1, 'other')}" if len(paused) > 1 else ""
             fact = f"queue {paused[0]} is paused{others}"
             yield Condition("queue_paused", INFO, fact, f"swarmctl resume {paused[0]}")

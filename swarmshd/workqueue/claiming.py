@@ -4,7 +4,17 @@ from collections.abc import Iterator
 
 from swarmshd import events as e
 from swarmshd.commands import Claim, ClaimNew, Lock, Refusal, Submit
-from swarmshd.workqueue.desk import Desk, agent_for, find, lease_of, queues_of_work, room_for_agent, stall_after
+from swarmshd.protocol import counted
+from swarmshd.workqueue.desk import (
+    Desk,
+    agent_for,
+    check_lease,
+    find,
+    lease_of,
+    queues_of_work,
+    room_for_agent,
+    stall_after,
+)
 from swarmshd.workqueue.ready import Filter, Shape
 from swarmshd.workqueue.records import READY, Agent, Item, Queue
 from swarmshd.workqueue.submitting import submit
@@ -33,6 +43,7 @@ def claim(desk: Desk, command: Claim) -> Iterator[e.Event]:
     """
     agent = agent_for(desk, command.agent)
     check_watch(desk, command)
+    check_lease(desk, command.lease)
     if command.resume and agent is not None:
         held = _held_before(desk, command, agent)
         for item in held:
@@ -92,9 +103,7 @@ def may_claim(desk: Desk, agent: Agent | None) -> None:
         if agent.full:
             most = "its slots" if agent.slots else "the most that one agent may hold"
             held = len(agent.holds) - agent.locks
-            raise Refusal(
-                "capacity", f"agent {agent.name} holds {held} item{'s' * (held != 1)}, {most}; finish one first"
-            )
+            raise Refusal("capacity", f"agent {agent.name} holds {counted(held, 'item')}, {most}; finish one first")
     if desk.tables.paused is not None:
         raise Refusal("empty", f"everything is paused: {desk.tables.paused}", paused=desk.tables.paused)
 
@@ -189,6 +198,7 @@ def claim_new(desk: Desk, command: ClaimNew) -> Iterator[e.Event]:
     """Put an item in and hold it, in one step."""
     agent = agent_for(desk, command.agent)
     check_watch(desk, command)
+    check_lease(desk, command.lease)
     may_claim(desk, agent)
     wish = Submit(
         command.type,

@@ -79,8 +79,16 @@ def max_attempts(desk: Desk, item: Item) -> int:
     return desk.setting(item, "max_attempts", desk.policy.max_attempts)
 
 
+def check_lease(desk: Desk, wanted: int | None) -> None:
+    """Refuse a lease that is asked for and longer than any may be."""
+    most = desk.policy.lease_max
+    if wanted is not None and wanted > most:
+        text = f"a lease of {wanted / 1000:.15g} s is more than LEASE_MAX, {most / 1000:.15g} s"
+        raise Refusal("too_large", text, limit=most, name="lease")
+
+
 def lease_of(desk: Desk, item: Item, wanted: int | None = None) -> int:
-    """The lease that a claim of the item gets."""
+    """The lease that a claim of the item gets: what is kept from before LEASE_MAX was lowered is cut to it."""
     lease = wanted if wanted is not None else desk.setting(item, "lease", desk.policy.lease)
     return min(lease, desk.policy.lease_max)
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from swarmshd import events as e
 from swarmshd.commands import Evict, Pause, QueueSet, Quiet, Refusal, Register, Resume, Wake
-from swarmshd.workqueue.desk import Desk, agent_for, room_for_agent
+from swarmshd.protocol import counted
+from swarmshd.workqueue.desk import Desk, agent_for, check_lease, room_for_agent
 from swarmshd.workqueue.policy import AGENT_GONE_KEPT, AGENT_IDLE_KEPT
 from swarmshd.workqueue.records import Agent
 
@@ -26,11 +27,9 @@ def register(desk: Desk, command: Register) -> list[e.Event]:
     happened: list[e.Event] = []
     if agent is not None and command.takeover:
         if len(agent.holds) > desk.policy.batch_size:
-            raise Refusal(
-                "busy",
-                f"agent {agent.name} holds {len(agent.holds)} items; `swarmctl evict {agent.name}` gives them back",
-                limit=desk.policy.batch_size,
-            )
+            held = counted(len(agent.holds), "item")
+            text = f"agent {agent.name} holds {held}; `swarmctl evict {agent.name}` gives them back"
+            raise Refusal("busy", text, limit=desk.policy.batch_size)
         reason = f"agent {agent.name} was taken over"
         happened += [e.ItemReturned(item.id, e.TAKEN, None, reason) for item in agent.holds.values()]
     registered = e.AgentRegistered(
@@ -103,6 +102,7 @@ def queue_set(desk: Desk, command: QueueSet) -> list[e.Event]:
     queue = desk.tables.queues.get(command.queue)
     if queue is None and len(desk.tables.queues) >= desk.policy.queues:
         raise Refusal("too_many_kinds", f"there are {desk.policy.queues} queues (QUEUES); use one of them")
+    check_lease(desk, command.lease)
     before = {} if queue is None else queue.settings
     settings = dict(before)
     for name in ("closed", "limit", "max_length", "lease", "max_attempts", "crash_cap", "stall_after"):

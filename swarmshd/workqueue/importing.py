@@ -17,7 +17,7 @@ from typing import Any
 
 from swarmshd import events as e
 from swarmshd.commands import Import, ImportedAgent, ImportedItem, ImportedQueue, Refusal, Row, content
-from swarmshd.protocol import AFTER_MAX, DEPENDANTS_MAX, LABELS_MAX, LEGACY_MAX, ON_FAILURE, STATES
+from swarmshd.protocol import AFTER_MAX, DEPENDANTS_MAX, LABELS_MAX, LEGACY_MAX, ON_FAILURE, STATES, counted
 from swarmshd.workqueue.desk import Desk, check_size, lease_of, room_for_agent, too_many_kinds
 from swarmshd.workqueue.exporting import (
     ITEM_NOTES,
@@ -223,7 +223,7 @@ def _check_room(desk: Desk, row: ImportedItem) -> None:
         return
     if queue is not None and queue.open >= policy.queue_max_length:
         limit = policy.queue_max_length
-        raise Refusal("queue_full", f"queue {row.queue} holds {limit} items, its maximum", limit=limit)
+        raise Refusal("queue_full", f"queue {row.queue} holds {counted(limit, 'item')}, its maximum", limit=limit)
     require = tuple(sorted(set(row.require))) if row.require else ()
     if not desk.ready.room_for((row.queue, row.type, row.team, require)):
         raise too_many_kinds()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from swarmshd import events as e
 from swarmshd.commands import MEDIUM, Lock, Refusal, Unlock
 from swarmshd.workqueue.claiming import check_watch, take
-from swarmshd.workqueue.desk import Desk, agent_for, holds, room_for_agent
+from swarmshd.workqueue.desk import Desk, agent_for, check_lease, holds, room_for_agent
 from swarmshd.workqueue.records import CLAIMED, HOLDS_MAX, LOCKS, READY
 from swarmshd.workqueue.submitting import check_memory
 
@@ -27,6 +27,7 @@ def lock(desk: Desk, command: Lock) -> Iterator[e.Event]:
     """Take the lock if it is free and nobody has waited for it longer."""
     agent = agent_for(desk, command.agent)
     check_watch(desk, command)
+    check_lease(desk, command.lease)
     if agent is None:
         room_for_agent(desk)
     elif len(agent.holds) >= HOLDS_MAX:

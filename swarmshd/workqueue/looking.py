@@ -22,7 +22,7 @@ from swarmshd.commands import (
     Wait,
     Watch,
 )
-from swarmshd.protocol import PRIORITIES
+from swarmshd.protocol import PRIORITIES, counted
 from swarmshd.workqueue.desk import Desk, find, find_any, lease_of, max_attempts, queues_of_work
 from swarmshd.workqueue.ready import Shape
 from swarmshd.workqueue.records import (
@@ -416,7 +416,7 @@ def outcome(desk: Desk, command: Wait, *, rows: bool = True) -> dict[str, Any]:
         facts["ended"] = [_outcome_of(item) for item in nsmallest(WAIT_ROWS, rest, key=_failures_first)]
     if pending == 0 or (command.any and pending < total):
         return facts
-    raise Refusal("timeout", f"{pending} of {total} items have not come to rest", **facts)
+    raise Refusal("timeout", f"{counted(pending, 'item')} of {total} not ended yet", **facts)
 
 
 def _failures_first(item: Item) -> tuple[bool, int]:

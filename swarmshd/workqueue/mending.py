@@ -5,6 +5,7 @@ from itertools import islice
 
 from swarmshd import events as e
 from swarmshd.commands import Cancel, Edit, Kick, Refusal
+from swarmshd.protocol import counted
 from swarmshd.workqueue.desk import Desk, find, is_ended, own_or_admin, queue_setting, too_many_kinds
 from swarmshd.workqueue.records import BLOCKED, BURIED, CLAIMED, Item
 
@@ -93,6 +94,6 @@ def _check_queue(desk: Desk, item: Item, name: str) -> None:
         raise Refusal("queue_closed", f"queue {name} is closed: it takes no new items")
     length = queue_setting(queue, "max_length", policy.queue_max_length)
     if queue is not None and queue.open >= length:
-        raise Refusal("queue_full", f"queue {name} holds {length} items, its maximum", limit=length)
+        raise Refusal("queue_full", f"queue {name} holds {counted(length, 'item')}, its maximum", limit=length)
     if not desk.ready.room_for((name, item.type, item.team, item.require)):
         raise too_many_kinds()

@@ -6,8 +6,8 @@ from typing import Any
 
 from swarmshd import events as e
 from swarmshd.commands import MEDIUM, Refusal, Submit, SubmitAll
-from swarmshd.protocol import DEPENDANTS_MAX
-from swarmshd.workqueue.desk import Desk, check_size, find, queue_setting, too_many_kinds
+from swarmshd.protocol import DEPENDANTS_MAX, counted
+from swarmshd.workqueue.desk import Desk, check_lease, check_size, find, queue_setting, too_many_kinds
 from swarmshd.workqueue.ready import Kind
 from swarmshd.workqueue.records import (
     AFTER_OVERHEAD,
@@ -111,6 +111,7 @@ def draft_item(desk: Desk, command: Submit, draft: Draft) -> e.ItemSubmitted:
     policy = desk.policy
     check_size("description", command.description, policy.description_max)
     check_size("payload", command.payload, policy.payload_max)
+    check_lease(desk, command.lease)
     if command.ref is not None and (command.ref in desk.tables.refs or command.ref in draft.refs):
         taken = desk.tables.refs.get(command.ref) or draft.refs.get(command.ref)
         raise Refusal("duplicate", f"ref {command.ref}: item {taken} has it", id=taken)
@@ -154,7 +155,7 @@ def _check_room(desk: Desk, command: Submit, draft: Draft) -> None:
         len(tables.open) + len(draft.items) >= length  # else it cannot be full, whatever queue it is
         and (0 if queue is None else queue.open) + draft.queued.get(command.queue, 0) >= length
     ):
-        raise Refusal("queue_full", f"queue {command.queue} holds {length} items, its maximum", limit=length)
+        raise Refusal("queue_full", f"queue {command.queue} holds {counted(length, 'item')}, its maximum", limit=length)
     check_memory(desk, draft)
 
 
