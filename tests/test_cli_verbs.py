@@ -197,7 +197,11 @@ def test_complete_keeps_output_and_result(ctl: Ctl, tmp_path: Path) -> None:
     (tmp_path / "r").write_bytes(b"\0result")
     ctl("claim", "t", "d")
     done = ctl("complete", "1", "--output", str(tmp_path / "o"), "--result", str(tmp_path / "r"))
-    assert done == (0, "1 done\n", "swarmctl: complete: of 70003 bytes of output the last 65536 are kept (OUTPUT_TAIL)\n")
+    assert done == (
+        0,
+        "1 done\n",
+        "swarmctl: complete: of 70003 bytes of output the last 65536 are kept (OUTPUT_TAIL)\n",
+    )
     assert ctl("log", "1").out == "x" * 65533 + "end"
     assert ctl("get", "1", "result", "--json").json[0]["data"] == "\0result"
     assert ctl("get", "1", "payload").status == 4

@@ -121,6 +121,37 @@ def test_a_file_that_is_not_whole_is_told(daemon: Daemon, spoil: Any, damaged: i
     assert report["unchanged"] >= 9
 
 
+def test_a_dry_run_tells_what_waits_in_vain_as_the_real_one_does(daemon: Daemon) -> None:
+    made = {"type": "t", "description": "d", "created_at": "2026-01-01T00:00:00Z", "queue": "q"}
+
+    def line(ref: str, *waits: str, **more: Any) -> str:
+        state = {"state": "blocked", "waits": waits} if waits else {"state": "ready"}
+        return json.dumps({"kind": "item", "ref": ref, **made, **state, **more})
+
+    items = [
+        *(line("first"), line("second", "first"), line("lost", "gone"), line("late", "after"), line("after")),
+        *(line("ring-a", "ring-b"), line("ring-b", "ring-a"), line("itself", "itself")),
+        *(line("bad", state="no-such-state"), line("on-bad", "bad", "first"), line("on-known", "known")),
+        *(line(f"n{number}") for number in range(600)),  # the next ones are in frames of their own
+        *(line("far", "first"), line("far-on-bad", "bad")),
+    ]
+    daemon.ctl("submit", "t", "d", "--ref", "known")
+    head = '{"swarmsh":"export","schema":1}'
+    end = json.dumps({"kind": "end", "queues": 0, "agents": 0, "items": len(items)})
+    text = "\n".join((head, *items, end)) + "\n"
+    dry = brought(daemon, "--dry-run", "-", input=text, status=1)
+    assert daemon.call("count", all=True)["count"] == 1
+    real = brought(daemon, "-", input=text, status=1)
+    told = {each["why"] for each in real["lines"] if each["what"] == "held_back"}
+    waits = {"lost": "gone", "late": "after", "ring-a": "ring-b", "itself": "itself", "on-bad": "bad"}
+    assert told == {
+        f"{name} waits for {what}, which did not come in before it"
+        for name, what in (*waits.items(), ("far-on-bad", "bad"))
+    }
+    assert real["held_back"] == 6
+    assert {**dry, "dry_run": False} == real
+
+
 def test_a_later_form_is_left_alone(daemon: Daemon) -> None:
     done = daemon.ctl("import", "-", input='{"swarmsh":"export","schema":2}\n{"kind":"agent","agent":"a"}\n')
     assert done.returncode == 1

@@ -62,7 +62,7 @@ def test_an_item_comes_in_with_its_past_and_a_restart_keeps_it(state):
     house = House()
     ended = {"ended_at": THEN + HOUR} if state in ("done", "cancelled") else {}
     reply = bring(house, item(state=state, unique="u", **ended, **PAST))
-    assert reply == {"ids": [1], "unchanged": [], "refused": []}
+    assert reply == {"ids": [1], "unchanged": [], "refused": [], "held": []}
     for each in (house, house.restored()):
         shown = each.show("there")
         assert shown["state"] == state
@@ -89,7 +89,7 @@ def test_the_same_again_changes_nothing_whatever_has_become_of_it():
     rows = [item(), item(ref="other", state="done", ended_at=THEN)]
     assert bring(house, *rows)["ids"] == [1, 2]
     position = house.tables.position
-    assert bring(house, *rows, run="r2") == {"ids": [1, 2], "unchanged": [0, 1], "refused": []}
+    assert bring(house, *rows, run="r2") == {"ids": [1, 2], "unchanged": [0, 1], "refused": [], "held": []}
     held = house.claim("a")
     assert bring(house, *rows, run="r3")["unchanged"] == [0, 1]
     house.do("complete", id=1, token=held["token"])
@@ -103,7 +103,7 @@ def test_the_same_again_changes_nothing_whatever_has_become_of_it():
 def test_the_reply_of_a_run_says_again_what_that_run_brought_in():
     house = House()
     first = bring(house, item(), key="k")
-    assert bring(house, item(), key="k") == first == {"ids": [1], "unchanged": [], "refused": []}
+    assert bring(house, item(), key="k") == first == {"ids": [1], "unchanged": [], "refused": [], "held": []}
     assert bring(house, item(), key="k2") == first
     assert bring(house, item(), run="r2")["unchanged"] == [0]
 
@@ -138,6 +138,19 @@ def test_nothing_comes_in_dry():
     assert list(house.tables.agents) == []
 
 
+def test_what_waits_for_something_that_is_not_here_is_told():
+    rows = [item(ref="a", state="blocked", waits=["b", "here"]), item(ref="b", state="blocked", waits=["a"])]
+    house = House()
+    bring(house, item(ref="here"))
+    dry = bring(house, *rows, run="r2", dry_run=True)["held"]
+    why = {name: f"waits for {name}, which did not come in before it" for name in ("a", "b")}
+    assert dry == [{"row": 0, "message": why["b"], "waits": "b"}, {"row": 1, "message": why["a"], "waits": "a"}]
+    assert bring(house, *rows, run="r2", key="k")["held"] == [{"row": 0, "message": why["b"]}]
+    assert bring(house, *rows, run="r2", key="k")["held"] == [{"row": 0, "message": why["b"]}]
+    assert bring(house, *rows, run="r3")["held"] == [], "they are here already"
+    assert [house.show(ref)["state"] for ref in ("a", "b")] == ["blocked", "blocked"]
+
+
 # -- numbers -------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +171,7 @@ def test_an_item_without_a_ref_is_known_by_its_number_and_time():
         house.submit()
     row = item(id=2, ref=None)
     assert bring(house, row)["ids"] == [4]
-    assert bring(house, row, run="r2") == {"ids": [4], "unchanged": [0], "refused": []}
+    assert bring(house, row, run="r2") == {"ids": [4], "unchanged": [0], "refused": [], "held": []}
     assert house.show(4)["created_at"] == THEN
     row[1]["created_at"] += 1
     assert bring(house, row, run="r3")["ids"] == [5], "made at another time it is another one"
@@ -230,7 +243,7 @@ def test_what_is_held_elsewhere_may_be_claimed_at_once_if_that_is_asked_for():
 def test_what_is_held_elsewhere_may_stay_with_its_holder_under_another_lease():
     house = House()
     reply = bring(house, item(state="claimed", holder="a1", claims=1), claimed="keep")
-    assert reply == {"ids": [1], "unchanged": [], "refused": []}
+    assert reply == {"ids": [1], "unchanged": [], "refused": [], "held": []}
     shown = house.show("there")
     assert (shown["state"], shown["agent"], shown["attempt"]) == ("claimed", "a1", 1)
     resumed = house.claim("a1", resume=True)
@@ -264,7 +277,7 @@ def test_what_an_item_waits_for_is_found_by_its_name_under_whatever_number():
 def test_what_waits_for_something_that_did_not_come_in_is_held_back():
     house = House()
     bring(house, item(state="blocked", waits=["gone"], after=["gone"]))
-    assert house.show("there")["blocked_reason"] == "waits for gone, which did not come in"
+    assert house.show("there")["blocked_reason"] == "waits for gone, which did not come in before it"
     house.do("kick", id="there")
     assert house.state(1) == "ready"
     bring(house, item(ref="b", state="blocked", blocked="as it was"))
@@ -367,7 +380,7 @@ def test_a_queue_takes_what_is_not_new_although_it_is_closed_or_full():
 def test_agents_come_in_once_and_keep_what_they_said_here():
     house = House()
     row = ["agent", {"agent": "a", "team": "core", "capacity": 80, "labels": ["gpu"], "slots": 2, "seen_at": THEN}]
-    assert bring(house, row) == {"ids": [0], "unchanged": [], "refused": []}
+    assert bring(house, row) == {"ids": [0], "unchanged": [], "refused": [], "held": []}
     for each in (house, house.restored()):
         (shown,) = each.do("agents", agent="a")["agents"]
         assert (shown["team"], shown["capacity"], shown["labels"], shown["slots"]) == ("core", 80, ["gpu"], 2)

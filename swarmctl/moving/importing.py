@@ -17,7 +17,7 @@ from swarmctl.moving import legacy, lines
 from swarmctl.moving.files import opened
 from swarmctl.moving.reading import Damage, Found, objects
 from swarmctl.moving.report import Place, Report
-from swarmctl.moving.sending import Sender
+from swarmctl.moving.sending import Sender, Sent
 from swarmctl.parse import show
 from swarmctl.progress import Progress
 
@@ -116,6 +116,11 @@ def _hash(row: Facts) -> int:
         return hash(frozenset(row.items()))
     except TypeError:  # it holds lists
         return hash(repr(sorted(row.items())))
+
+
+def _texts(value: object) -> list[str]:
+    """What of a list are texts: whether it is one, and of what, is for the daemon to say."""
+    return [each for each in value if type(each) is str] if type(value) is list else []
 
 
 class _Coming:
@@ -303,10 +308,11 @@ class _Coming:
             self.report.say("doubled", place, f"{name} came before, with other content; what was said first counts")
             return
         self._room(place)
+        waits = frozenset(each for each in _texts(row.get("waits")) if hash(("item", each)) not in self.seen)
         self.seen[key] = said
         for repair in repairs:
             self.report.say("repaired", place, f"{name}: {repair}")
-        self.sender.add(kind, row, place, *more)
+        self.sender.add(Sent((place, *more), name, waits), kind, row)
 
     def _room(self, place: Place) -> None:
         if len(self.seen) + len(self.completions) >= NAMES_MAX:

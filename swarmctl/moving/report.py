@@ -21,8 +21,11 @@ LINES_MAX = 20
 PATH_SHOWN = 36
 """Characters of a path in the table."""
 
-COUNTS = ("found", "taken", "unchanged", "repaired", "doubled", "left_out", "refused", "damaged")
-"""What is counted of each file. What was found is taken, unchanged, doubled, left out or refused."""
+COUNTS = ("found", "taken", "unchanged", "repaired", "doubled", "left_out", "refused", "damaged", "held_back")
+"""What is counted of each file. What was found is taken, unchanged, doubled, left out or refused.
+
+What is held back was taken, and waits for an item that had not come in before it.
+"""
 
 
 class Place(NamedTuple):

@@ -55,7 +55,7 @@ def top(call: Call) -> int:
 def _rows(call: Call, lines: int | None = None) -> Facts:
     """How many rows of each part to ask for: as many as were wanted, as the screen has lines, or a few."""
     rows = call.given.get("rows", lines)
-    if "rows" in call.given and rows > drawing.MOST:
+    if call.given.get("rows", 0) > drawing.MOST:
         raise Usage(f"--rows: at most {drawing.MOST}", call.spoken)
     return dict(drawing.FEW) if rows is None else dict.fromkeys(drawing.FEW, min(rows, drawing.MOST))
 

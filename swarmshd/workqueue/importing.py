@@ -102,7 +102,7 @@ def _events(desk: Desk, command: Import, row: Row | Refusal, mark: bytes) -> Ite
 
 
 def brought_in(desk: Desk, command: Import, facts: Any) -> dict[str, Any]:
-    """The reply: the ids of the rows' items, which rows were here already, and which were refused and why.
+    """The reply: the ids of the rows' items, which rows were here already, which were refused, which are held back.
 
     It is made from the state after the rows, so that the same request gets the same reply again.
     """
@@ -111,6 +111,7 @@ def brought_in(desk: Desk, command: Import, facts: Any) -> dict[str, Any]:
     ids: list[int] = []
     unchanged: list[int] = []
     refused: list[dict[str, Any]] = []
+    held: list[dict[str, Any]] = []
     for number, row in enumerate(command.rows):
         found = 0
         try:
@@ -119,6 +120,8 @@ def brought_in(desk: Desk, command: Import, facts: Any) -> dict[str, Any]:
             said = row.said
             if isinstance(said, ImportedItem):
                 taken, found = _item_outcome(desk, command, said, mark + row.content)
+                if taken and said.waits and said.state == BLOCKED and said.blocked is None:
+                    held += ({"row": number, **each} for each in _held_back(desk, said, found))
             elif isinstance(said, ImportedAgent):
                 taken = _agent_outcome(desk, said, mark + row.content)
             else:
@@ -130,7 +133,23 @@ def brought_in(desk: Desk, command: Import, facts: Any) -> dict[str, Any]:
             if not taken:
                 unchanged.append(number)
         ids.append(found)
-    return {"ids": ids, "unchanged": unchanged, "refused": refused}
+    return {"ids": ids, "unchanged": unchanged, "refused": refused, "held": held}
+
+
+def _held_back(desk: Desk, row: ImportedItem, number: int) -> Iterator[dict[str, Any]]:
+    """Why the item is held back until it is kicked; or of a dry run why it would be, were nothing before it."""
+    if number:
+        why = desk.tables.items[number].note("blocked")
+        if why is not None:
+            yield {"message": why}
+        return
+    for name in row.waits:
+        if called(desk, name) is None:
+            yield {"message": _missing(name), "waits": name}
+
+
+def _missing(name: str) -> str:
+    return f"waits for {name.partition('@')[0]}, which did not come in before it"
 
 
 def _item_outcome(desk: Desk, command: Import, row: ImportedItem, imported: bytes) -> tuple[bool, int]:
@@ -143,7 +162,7 @@ def _item_outcome(desk: Desk, command: Import, row: ImportedItem, imported: byte
             return False, 0
         if content_then is not None:
             raise Refusal("conflict", f"{name} came in before, with other content; it has ended and is forgotten")
-        _check_item(desk, row, dry=command.dry_run)
+        _check_item(desk, row)
         if command.dry_run:
             return True, 0
         raise Refusal("bad_state", "it was refused for a reason that is gone meanwhile: import it again")
@@ -166,8 +185,8 @@ def _agent_outcome(desk: Desk, row: ImportedAgent, imported: bytes) -> bool:
 # -- items -----------------------------------------------------------------------------------------------
 
 
-def _check_item(desk: Desk, row: ImportedItem, *, dry: bool = False) -> None:
-    """Refuse what cannot be an item here, whatever its dependencies; ``dry`` asks for those no more either."""
+def _check_item(desk: Desk, row: ImportedItem) -> None:
+    """Refuse what cannot be an item here."""
     tables = desk.tables
     if row.state not in STATES:
         raise Refusal("bad_request", f"item: state: expected one of {', '.join(STATES)}")
@@ -182,7 +201,7 @@ def _check_item(desk: Desk, row: ImportedItem, *, dry: bool = False) -> None:
         taken = tables.uniques[row.unique]
         raise Refusal("duplicate", f"unique key {row.unique}: already open as {taken}", id=taken)
     _check_room(desk, row)
-    if not dry and row.state == BLOCKED:
+    if row.state == BLOCKED:
         _waits(desk, row)
 
 
@@ -242,7 +261,7 @@ def _waits(desk: Desk, row: ImportedItem) -> tuple[list[int], str | None]:
     for name in row.waits:
         target = called(desk, name)
         if target is None:
-            return [], f"waits for {name.partition('@')[0]}, which did not come in"
+            return [], _missing(name)
         if target.state == DONE or target.id in waits:
             continue
         if len(target.dependants or ()) >= DEPENDANTS_MAX and _waiting(desk, target) >= DEPENDANTS_MAX:
