@@ -48,10 +48,34 @@ def snapshot(call: Call) -> int:
     return 0
 
 
+def _gone_through(call: Call) -> Facts:
+    """What was found. Where somebody looks, the daemon is asked meanwhile how far it is."""
+    from swarmctl.connection import Refused
+    from swarmctl.progress import bar
+
+    timeout = None if "timeout" in call.given else LONGEST
+    seen = os.isatty(2) and not call.quiet and not call.json
+    (number,) = call.connection.send([("reindex", {"key": call.key()}, ())], timeout)
+    with bar(seen) as show:
+        show(0.0)
+        while True:
+            try:
+                answered, reply = call.connection.receive(LOOK / 1000 if seen else None)
+            except TimeoutError:
+                call.connection.send([("stats", {"section": "queue"}, ())])
+                continue
+            if answered != number:
+                percent = None if isinstance(reply, Refused) else reply["sections"]["queue"].get("reindexed_percent")
+                show((percent or 0) / 100)
+            elif isinstance(reply, Refused):
+                raise reply
+            else:
+                return reply
+
+
 def reindex(call: Call) -> int:
     """Have the indexes gone through, and say what differed."""
-    timeout = None if "timeout" in call.given else LONGEST
-    found = call.connection.call("reindex", {"key": call.key()}, timeout=timeout)
+    found = _gone_through(call)
     if call.json:
         call.emit(found)
         return 0

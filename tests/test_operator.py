@@ -57,6 +57,17 @@ def test_a_clear_that_is_interrupted_says_how_far_it_came_and_the_same_again_doe
     assert daemon.call("count", all=True, by="state")["by"] == {"cancelled": 10_000}
 
 
+def test_on_a_terminal_a_bar_shows_how_far_the_indexes_are(daemon: Daemon) -> None:
+    submit(daemon, 1000)
+    rebuild = on_terminal(daemon, "index", "rebuild")
+    try:
+        assert rebuild.ended() == 0
+    finally:
+        rebuild.close()
+    assert "\r[" in rebuild.written
+    assert re.search(r"1000 items in [0-9.]+ s: nothing differed\r\n$", rebuild.written)
+
+
 def test_a_pause_for_a_time_outlives_the_daemon_and_ends_when_it_was_to(daemon: Daemon) -> None:
     submit(daemon, 1)
     until = daemon.call("pause", queue="q", lasts=3_600_000)["paused_until"]

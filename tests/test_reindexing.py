@@ -1,6 +1,7 @@
 """Going through the indexes: what differs from the items is found and put right, and nothing else is touched."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ from swarmshd.workqueue import reindexing
 from swarmshd.workqueue.records import BURIED, DONE, READY, Group, Queue
 from swarmshd.workqueue.reindexing import Reindexing
 from tests.rules import HOUR, MINUTE, House, check
+from tests.test_engine import ask, begin
 
 WATCH = (71, 1)
+
+ENDED_THERE: dict[str, Any] = {"type": "t", "description": "d", "queue": "q0", "state": "done", "created_at": 1}
 
 
 def furnished() -> House:
@@ -89,6 +93,12 @@ DAMAGE: dict[str, tuple[Callable[[House], object], set[str]]] = {
     "no unique key": (lambda house: house.tables.uniques.clear(), {"uniques"}),
     "a unique key of what has ended": (lambda house: house.tables.uniques.setdefault("v", 6), {"uniques"}),
     "an origin of nobody": (lambda house: house.tables.origins.setdefault("#9@9", 99), {"origins"}),
+    "not in the order of ends": (lambda house: house.tables.ended.clear(), {"ended"}),
+    "twice in the order of ends": (lambda house: house.tables.ended.append(6), {"ended"}),
+    "in the order of ends by mistake": (lambda house: house.tables.ended.appendleft(1), {"ended"}),
+    "an end of nothing": (lambda house: house.tables.ended.append(99), {"ended"}),
+    "wrong sums": (lambda house: setattr(house.tables, "bytes", 5), {"sizes"}),
+    "wrong sums of what has ended": (lambda house: setattr(house.tables, "ended_bytes", -5), {"sizes"}),
     "no group": (lambda house: house.tables.groups.clear(), {"groups"}),
     "not in its group": (lambda house: house.tables.groups["g"].ended.clear(), {"groups"}),
     "in a group that is not its own": (wrong_group, {"groups"}),
@@ -178,7 +188,7 @@ def test_whoever_waits_gets_what_was_lost() -> None:
 
 def test_what_moves_meanwhile_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reindexing, "STEP", 1)
-    house = House()
+    house = House(retain_done_items=3)
     for number in range(30):
         house.submit(queue=f"q{number % 3}", group="g", delay=HOUR if number % 5 == 0 else None)
     work = house.queue.reindex()
@@ -192,12 +202,33 @@ def test_what_moves_meanwhile_is_no_difference(monkeypatch: pytest.MonkeyPatch) 
                 house.do("edit", id=found, priority="high", queue=f"q{turn % 5}")
         elif turn % 7 == 3:
             for held in list(house.tables.agents["a"].holds)[:1]:
-                house.do("release" if turn % 2 else "complete", id=held, agent="a")
+                house.do("progress", id=held, agent="a", percent=1, checkpoint=b"c" * turn)
+                house.do("release", id=held, agent="a") if turn % 2 else house.do(
+                    "complete", id=held, agent="a", output=b"o" * turn
+                )
+        elif turn % 7 == 4:  # what has ended is forgotten while sums are taken
+            house.do("import", admin=True, run=f"r{turn}", rows=[["item", {**ENDED_THERE, "ref": f"r{turn}"}]])
         house.later(MINUTE // 10)
         assert turn < 10_000
     assert not work.differed, work.told
     assert {DONE, READY} <= {item.state for item in house.tables.items.values()}
+    assert len(house.tables.items) < house.tables.next_id - 1, "some were forgotten meanwhile"
     check(house)
+
+
+def test_it_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reindexing, "STEP", 1)
+    engine = begin(tmp_path).engine
+    for number in range(20):
+        ask(engine, "submit", type="t", description="d", ref=f"r{number}")
+    assert "reindexed_percent" not in ask(engine, "stats", section="queue")["sections"]["queue"]
+    work = engine.queue.reindex()
+    told = [ask(engine, "stats", section="queue")["sections"]["queue"]["reindexed_percent"] for _ in work.steps()]
+    assert told == sorted(told)
+    assert told[0] < 10
+    assert told[-1] > 90
+    assert "reindexed_percent" not in ask(engine, "stats", section="queue")["sections"]["queue"]
+    engine.journal.close()
 
 
 def test_one_that_is_left_leaves_nothing_behind() -> None:

@@ -43,6 +43,7 @@ def _queue(engine: "Engine", _: Client) -> dict[str, Any]:
         "scanned": queue.ready.scanned,
         "index_buckets": len(queue.ready.buckets),
         "index_shapes": len(queue.ready.shapes),
+        **({} if queue.reindexing is None else {"reindexed_percent": round(100 * queue.reindexing.share)}),
         "since_start": engine.rates.totals(),
         **{f"per_second_{name}": rates for name, rates in engine.rates.per_second(now).items()},
     }

@@ -47,6 +47,8 @@ class Reindexing:
         self._counts: dict[Bucket, Counter[str]] = {}
         self._moved: set[int] = set()
         self._looked = 0
+        self._most = 1
+        self._bytes = self._ended_bytes = 0
         self.items = 0
         self.differed: Counter[str] = Counter()
         self.told: list[dict[str, Any]] = []
@@ -54,18 +56,44 @@ class Reindexing:
     def moved(self, item: Item, before: str | None, bucket: Bucket | None) -> None:
         """The item was in that state and bucket until now; all its entries have been set."""
         self._moved.add(item.id)
-        if item.id <= self._counted_to or item.id > self._last:
+        if self._counted(item):
+            if before is None:
+                self._bytes += item.size()
+            if item.state in ENDED and before not in ENDED:
+                self._ended_bytes += item.size()
             if before is not None and bucket is not None:
                 self._count(bucket)[before] -= 1
             if item.bucket is not None:
                 self._count(item.bucket)[item.state] += 1
 
+    def resized(self, item: Item, change: int) -> None:
+        """The item, which stays where it is or is forgotten, is counted with so many bytes more."""
+        if self._counted(item):
+            self._bytes += change
+            if item.state in ENDED:
+                self._ended_bytes += change
+
+    def _counted(self, item: Item) -> bool:
+        """Whether what the item is counted with is in the sums already."""
+        return item.id <= self._counted_to or item.id > self._last
+
+    @property
+    def share(self) -> float:
+        """How much is done, from 0 to 1, about."""
+        return min(self._looked / self._most, 1.0)
+
     def steps(self) -> Generator[None]:
         """Go through everything; whoever iterates lets others work in between."""
         self._queue.reindexing = self
+        tables = self._tables
+        names = len(tables.refs) + len(tables.origins) + len(tables.uniques)
+        timed = sum(len(queue.items[SCHEDULED]) + len(queue.items[CLAIMED]) for queue in tables.queues.values())
+        ready = sum(len(queue.items[READY]) for queue in tables.queues.values())
+        self._most = 1 + 2 * len(tables.items) + len(tables.open) + len(tables.ended) + names + timed + 2 * ready
         try:
             yield from self._every_item()
             yield from self._every_set()
+            yield from self._every_end()
             yield from self._every_name()
             yield from self._every_holder()
             yield from self._order_of_ready()
@@ -113,10 +141,17 @@ class Reindexing:
             if right != bucket.counts:
                 self._differs("ready counts", WRONG, " ".join(str(part or "-") for part in kind[:3]))
                 bucket.counts = right
+        for name, right_sum in (("bytes", self._bytes), ("ended_bytes", self._ended_bytes)):
+            if getattr(self._tables, name) != right_sum:
+                self._differs("sizes", WRONG, name)
+                setattr(self._tables, name, right_sum)
         yield
 
     def _item(self, item: Item) -> None:
         tables, number = self._tables, item.id
+        size = item.size()
+        self._bytes += size
+        self._ended_bytes += size if item.state in ENDED else 0
         if tables.queues.get(item.queue.name) is not item.queue:
             self._differs("queues", MISSING, item.queue.name)
             tables.queues[item.queue.name] = item.queue
@@ -210,6 +245,41 @@ class Reindexing:
             if pending != group.pending:
                 self._differs("groups", WRONG, name)
                 group.pending = pending
+
+    def _every_end(self) -> Iterator[None]:
+        """Every item that has ended has one place in the order in which they ended, and nothing else has."""
+        tables = self._tables
+        order = list(tables.ended)
+        ended = [number for queue in tables.queues.values() for state in ENDED for number in queue.items[state]]
+        known: set[int] = set()
+        wrong: list[int] = []
+        for number in order:
+            item = tables.items.get(number)
+            if number in known or (item is not None and item.state not in ENDED):
+                wrong.append(number)
+            elif item is None:
+                wrong.append(number)  # unless it was forgotten meanwhile
+            known.add(number)
+            if self._due():
+                yield
+        missing = [number for number in ended if number not in known]
+        if not wrong and not missing:
+            return
+        places = Counter(tables.ended)
+        for number in wrong:
+            item = tables.items.get(number)
+            if places[number] > (item is not None and item.state in ENDED):
+                self._differs("ended", LEFT_OVER, number)
+                places[number] -= 1
+        for number in missing:
+            item = tables.items.get(number)
+            if item is not None and not places[number]:
+                self._differs("ended", MISSING, number)
+                places[number] = 1
+        if "ended" in self.differed:
+            left = [number for number in dict.fromkeys((*tables.ended, *missing)) if places[number]]
+            tables.ended.clear()
+            tables.ended.extend(left)
 
     def _every_name(self) -> Iterator[None]:
         """Every ref, origin and unique key, and every lock, is of an item that bears it."""

@@ -46,6 +46,9 @@ class Listener(Protocol):
     def item_moved(self, item: Item, before: str | None) -> None:
         """The item left ``before`` (None: it is new) for its present state, or changed places within it."""
 
+    def item_resized(self, item: Item, change: int) -> None:
+        """The item, which does not move just now, is counted with so many bytes more; or it is forgotten."""
+
     def deadline_moved(self, item: Item) -> None:
         """The end of the item's claim is another one now."""
 
@@ -214,16 +217,21 @@ class Tables:
     def note(self, item: Item, notes: dict[str, Any]) -> None:
         """Set the notes, and take away those that are None."""
         kept = item.notes or {}
+        change = 0
         for name, value in notes.items():
             if name in kept:
                 before = kept.pop(name)
                 if isinstance(before, (str, bytes)):
-                    self.bytes -= len(before)
+                    change -= len(before)
             if value is not None:
                 kept[name] = value
                 if isinstance(value, (str, bytes)):
-                    self.bytes += len(value)
+                    change += len(value)
         item.notes = kept or None
+        if change:
+            self.bytes += change
+            if self.listener is not None:
+                self.listener.item_resized(item, change)
 
     def end_claim(self, item: Item) -> None:
         """Nobody holds the item any more."""
