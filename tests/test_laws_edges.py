@@ -59,12 +59,13 @@ def test_law_everything_is_bounded_an_atomic_batch_too():
         commands.structure("batch", {"commands": [line] * (SUBMITS + 1), "atomic": True}, 1000)
 
 
-def test_law_everything_is_bounded_a_lease_that_is_asked_for_is_cut_and_the_reply_says_so():
+def test_law_everything_is_bounded_a_lease_that_is_too_long_is_refused_and_the_refusal_names_the_limit():
     house = House(lease_max=HOUR)
-    for wish in ({"lease": 2 * HOUR}, {"lease": HOUR}):
-        number = house.submit()
-        item = house.claim("a", id=number, **wish)
-        assert (item["lease"], item["expires_at"]) == (HOUR, house.now + HOUR)
+    number = house.submit()
+    refusal = house.no("too_large", "claim", agent="a", id=number, lease=HOUR + 1)
+    assert "LEASE_MAX" in str(refusal)
+    item = house.claim("a", id=number, lease=HOUR)
+    assert (item["lease"], item["expires_at"]) == (HOUR, house.now + HOUR)
     house.no("bad_request", "claim", agent="a", lease=0)
 
 

@@ -29,14 +29,15 @@ def test_a_heartbeat_that_moves_the_end_by_less_than_a_tenth_of_the_lease_writes
     assert house.tables.position == position + 1
 
 
-def test_the_lease_is_the_claims_or_the_items_or_the_queues_and_never_longer_than_the_longest():
+def test_the_lease_is_the_claims_or_the_items_or_the_queues_and_one_above_the_longest_is_refused():
     house = House(lease_max=HOUR)
     assert house.held("a")["lease"] == 300 * SECOND
     house.do("queue_set", queue="default", lease=40 * SECOND)
     assert house.held("a")["lease"] == 40 * SECOND
     assert house.held("a", lease=50 * SECOND)["lease"] == 50 * SECOND
     number = house.submit(lease=50 * SECOND)
-    assert house.claim("a", id=number, lease=2 * HOUR)["lease"] == HOUR
+    house.no("too_large", "claim", agent="a", id=number, lease=2 * HOUR)
+    assert house.claim("a", id=number)["lease"] == 50 * SECOND
 
 
 def test_failures_back_off_exponentially_and_with_jitter_until_none_is_left():

@@ -119,8 +119,8 @@ def _items_forgotten(t: "Tables", event: e.ItemsForgotten) -> None:
         size = item.size()
         t.bytes -= size
         t.ended_bytes -= size
-        if t.listener is not None:
-            t.listener.item_resized(item, -size)
+        if t.resized is not None:
+            t.resized(item, -size)
         if t.ended[0] == number:
             t.ended.popleft()
         elif t.ended[-1] == number:

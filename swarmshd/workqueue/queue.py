@@ -162,10 +162,6 @@ class WorkQueue:
         if self.reindexing is not None:
             self.reindexing.moved(item, before, bucket)
 
-    def item_resized(self, item: Item, change: int) -> None:
-        if self.reindexing is not None:
-            self.reindexing.resized(item, change)
-
     def deadline_moved(self, item: Item) -> None:
         self.deadlines.set(item)
 

@@ -84,8 +84,9 @@ class Reindexing:
 
     def steps(self) -> Generator[None]:
         """Go through everything; whoever iterates lets others work in between."""
-        self._queue.reindexing = self
         tables = self._tables
+        self._queue.reindexing = self
+        tables.resized = self.resized
         names = len(tables.refs) + len(tables.origins) + len(tables.uniques)
         timed = sum(len(queue.items[SCHEDULED]) + len(queue.items[CLAIMED]) for queue in tables.queues.values())
         ready = sum(len(queue.items[READY]) for queue in tables.queues.values())
@@ -100,6 +101,7 @@ class Reindexing:
             yield from self._order_of_deadlines()
         finally:
             self._queue.reindexing = None
+            tables.resized = None
 
     # -- the book
 

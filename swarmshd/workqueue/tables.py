@@ -12,7 +12,7 @@ Without one the tables are all there is, which is what the fold wants.
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from sys import intern
 from typing import Any, Protocol
@@ -45,9 +45,6 @@ class Listener(Protocol):
 
     def item_moved(self, item: Item, before: str | None) -> None:
         """The item left ``before`` (None: it is new) for its present state, or changed places within it."""
-
-    def item_resized(self, item: Item, change: int) -> None:
-        """The item, which does not move just now, is counted with so many bytes more; or it is forgotten."""
 
     def deadline_moved(self, item: Item) -> None:
         """The end of the item's claim is another one now."""
@@ -104,6 +101,8 @@ class Tables:
         self.digest = b""
         """What the snapshot says that its digest is; volatile."""
         self.bytes = 0
+        self.resized: Callable[[Item, int], None] | None = None
+        """Told by how much an item changes that does not move, or is forgotten; of whoever sums them up. Volatile."""
         self.epoch = 0
         self.boot = ""
         self.boot_fence = 0
@@ -230,8 +229,8 @@ class Tables:
         item.notes = kept or None
         if change:
             self.bytes += change
-            if self.listener is not None:
-                self.listener.item_resized(item, change)
+            if self.resized is not None:
+                self.resized(item, change)
 
     def end_claim(self, item: Item) -> None:
         """Nobody holds the item any more."""
