@@ -87,7 +87,6 @@ NO_NAMES = {"utils", "util", "common", "helpers", "helper", "types", "misc", "co
 
 LONGEST = 500
 LONG = {
-    "swarmshd/commands.py": "one class and one line of the verb table for each verb of the wire",
     "swarmctl/verbs.py": "one entry for each verb that can be typed",
     "swarmctl/client/asking.py": "one function for each verb of the wire",
 }

@@ -128,7 +128,8 @@ def test_what_is_wrong_is_made_right_and_kept_as_it_was(fields, found, repaired)
     made, repairs = legacy.claim_row(value, None)
     assert {name: made[name] for name in found if name != "ref"} == {n: v for n, v in found.items() if n != "ref"}
     assert any(repaired in each for each in repairs) if repaired else repairs == []
-    assert commands._row(["item", made]).__class__ is commands.Row
+    request = commands.structure("import", {"run": "r", "rows": [["item", made]]}, uid=0)
+    assert [type(each) for each in request.command.rows] == [commands.Row]
 
 
 def test_names_that_differ_stay_different():
