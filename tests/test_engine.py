@@ -58,6 +58,9 @@ def turn(engine: Engine, now: int | None = None) -> None:
     now = engine.queue.desk.now if now is None else now
     engine.advance(now)
     engine.commit()
+    if engine.waiting_to_decide:  # for the numbers that were reserved just now
+        engine.advance(now)
+        engine.commit()
     engine.follow(now)
 
 
@@ -194,6 +197,20 @@ def test_blocks_are_reserved_ahead_and_counted_only_when_durable(place: Path, mo
         assert tables.next_id <= tables.ids_end
         assert tables.position <= tables.positions_end
     assert engine.queue.tables.next_id == made + 1
+
+
+def test_a_batch_that_would_take_more_than_is_reserved_is_cut(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbers, "BLOCK", 100)
+    monkeypatch.setattr(numbers, "AHEAD", 200)
+    engine = begin(place, "BATCH_SIZE=50").engine
+    for _ in range(20):
+        ask(engine, "batch", commands=[["submit", {"type": "t", "description": "d", "group": "g"}]] * 50)
+    replies = ask(engine, "batch", commands=[["cancel", {"group": "g"}]] * 20)["replies"]
+    cancelled = sum(result["cancelled"] for code, result in replies if code == 0)
+    assert 100 <= cancelled < 1000
+    assert [code for code, _ in replies[-2:]] == ["too_large"] * 2
+    assert engine.queue.tables.position <= engine.queue.tables.positions_end
+    assert ask(engine, "count")["count"] == 1000 - cancelled
 
 
 @pytest.mark.parametrize("verb", ["submit", "claim", "complete"])

@@ -9,6 +9,7 @@ from swarmshd import commands, events, protocol
 from swarmshd.commands import Actor, Refusal
 from swarmshd.workqueue import ready as ready_index
 from swarmshd.workqueue import records
+from swarmshd.workqueue.drawing import draws
 from tests.rules import HOUR, MINUTE, NOW, SECOND, House, check, rows
 
 AGENTS = [f"a{n}" for n in range(50)]
@@ -506,7 +507,7 @@ def test_numbers_needed_covers_what_a_command_takes():
     ):
         house.now += 10 * SECOND
         before = (house.mint.ids, house.mint.fences, house.tables.position)
-        needed = house.queue.numbers_needed(commands.structure(verb, arguments, 1000))
+        needed = draws(house.queue.desk, commands.structure(verb, arguments, 1000))
         house.do(verb, admin=True, **arguments)
         after = (house.mint.ids, house.mint.fences, house.tables.position)
         assert max(now - then for now, then in zip(after, before, strict=True)) <= needed, verb

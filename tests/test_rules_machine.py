@@ -26,6 +26,7 @@ from swarmshd import commands, protocol
 from swarmshd import events as e
 from swarmshd.commands import Actor, Refusal
 from swarmshd.protocol import STATES
+from swarmshd.workqueue.drawing import draws
 from swarmshd.workqueue.records import BURIED, CANCELLED, CLAIMED, ENDED, READY, SCHEDULED, Item
 from swarmshd.workqueue.reindexing import Reindexing
 from swarmshd.workqueue.tables import Tables
@@ -157,7 +158,7 @@ class Anything(RuleBasedStateMachine):
         if verb == "batch" and not wish.get("atomic"):
             return None
         try:
-            return self.house.queue.numbers_needed(commands.structure(verb, wish, args.get("uid", 1000)))
+            return draws(self.house.queue.desk, commands.structure(verb, wish, args.get("uid", 1000)))
         except Refusal:
             return None
 

@@ -4,14 +4,14 @@ What comes off the wire is never trusted and never coerced: ``"5"`` is not 5, ``
 refused by name.
 
 There are two ways. :func:`convert` knows only success, and looks at nothing but what was said: most commands and rows
-say little, and cattrs would assign every field of theirs, which takes three times as long. When it fails, :func:`why`
-has cattrs convert the same arguments again, in detail, to say which of them is wrong.
+say little of what they could. When it fails, :func:`why` has cattrs convert the same arguments again, in detail, to say
+which of them is wrong.
 """
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import attrs
 from cattrs import Converter, transform_error
@@ -222,40 +222,22 @@ def _converter() -> Converter:
 _CONVERTER = _converter()
 
 
-class _Shape(NamedTuple):
-    """What may and must be said of a kind."""
-
-    hooks: dict[object, tuple[Hook, Any]]
-    """By the field's name, with the type that it wants."""
-    needed: frozenset[str]
-
-
-def _shapes(kinds: Iterable[type]) -> dict[type, _Shape]:
-    shapes = {}
-    for kind in kinds:
-        fields = attrs.fields(kind)
-        hooks = {f.name: (cast("Hook", _CONVERTER.get_structure_hook(f.type)), f.type) for f in fields}
-        shapes[kind] = _Shape(hooks, frozenset(f.name for f in fields if f.default is attrs.NOTHING))
-        for field in fields:
-            if field.default is not attrs.NOTHING:
-                setattr(kind, field.name, field.default)  # where what is not said is found
-    return shapes
+_HOOKS: dict[type, dict[object, tuple[Hook, Any]]] = {
+    kind: {f.name: (cast("Hook", _CONVERTER.get_structure_hook(f.type)), f.type) for f in attrs.fields(kind)}
+    for kind in (*COMMANDS.values(), *IMPORTED.values())
+    if kind is not Batch
+}
+"""For each field of a kind, by name: who converts it, and to what."""
 
 
-_SHAPES = _shapes(kind for kind in (*COMMANDS.values(), *IMPORTED.values()) if kind is not Batch)
-
-
-def convert(kind: type, said: Mapping[object, object]) -> Any:
+def convert(kind: type, said: Mapping[Any, object]) -> Any:
     """The command or row of that kind which says this. What it raises, of any class, says nothing: :func:`why` does."""
-    hooks, needed = _SHAPES[kind]
-    if not needed <= said.keys():
-        raise ValueError(kind)
-    made: Any = object.__new__(kind)
-    fields = made.__dict__
+    hooks = _HOOKS[kind]
+    fields = {}
     for name, value in said.items():
         hook, target = hooks[name]
         fields[name] = hook(value, target)
-    return made
+    return kind(**fields)
 
 
 def why(kind: type, said: object) -> str:

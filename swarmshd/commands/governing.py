@@ -1,7 +1,5 @@
 """The commands about agents, queues, settings and the daemon itself."""
 
-from attrs import frozen
-
 from swarmshd.commands.values import (
     Assignments,
     Count,
@@ -11,15 +9,16 @@ from swarmshd.commands.values import (
     Position,
     QueueName,
 )
+from swarmshd.commands.wish import wish
 
 
-@frozen(slots=False)
+@wish
 class Hello:
     version: Count
     program: Note | None = None
 
 
-@frozen(slots=False)
+@wish
 class Register:
     agent: Name
     team: Name | None = None
@@ -32,22 +31,22 @@ class Register:
     takeover: bool = False
 
 
-@frozen(slots=False)
+@wish
 class Quiet:
     agent: Name
 
 
-@frozen(slots=False)
+@wish
 class Wake:
     agent: Name
 
 
-@frozen(slots=False)
+@wish
 class Evict:
     agent: Name
 
 
-@frozen(slots=False)
+@wish
 class QueueSet:
     queue: QueueName
     closed: bool | None = None
@@ -59,7 +58,7 @@ class QueueSet:
     stall_after: Milliseconds | None = None
 
 
-@frozen(slots=False)
+@wish
 class Pause:
     queue: QueueName | None = None
     all: bool = False
@@ -69,30 +68,30 @@ class Pause:
     """After which it ends by itself."""
 
 
-@frozen(slots=False)
+@wish
 class Resume:
     queue: QueueName | None = None
     all: bool = False
 
 
-@frozen(slots=False)
+@wish
 class ConfigSet:
     values: Assignments
     persist: bool = False
     """Only say what is to be written into the file."""
 
 
-@frozen(slots=False)
+@wish
 class ConfigUnset:
     names: tuple[Name, ...]
 
 
-@frozen(slots=False)
+@wish
 class Reload:
     unset: tuple[Name, ...] = ()
 
 
-@frozen(slots=False)
+@wish
 class Snapshot:
     """``upto`` goes on with an earlier request: the position that the reply to it gave."""
 
@@ -100,6 +99,6 @@ class Snapshot:
     wait: Milliseconds = Milliseconds(0)
 
 
-@frozen(slots=False)
+@wish
 class Reindex:
     pass

@@ -1,7 +1,5 @@
 """The commands that change nothing."""
 
-from attrs import frozen
-
 from swarmshd.commands.values import (
     Count,
     ItemId,
@@ -11,14 +9,15 @@ from swarmshd.commands.values import (
     Position,
     Reference,
 )
+from swarmshd.commands.wish import wish
 
 
-@frozen(slots=False)
+@wish
 class Show:
     id: Reference
 
 
-@frozen(slots=False)
+@wish
 class Filter:
     """What ``list`` and ``count`` select; an empty tuple selects everything."""
 
@@ -32,18 +31,18 @@ class Filter:
     all: bool = False
 
 
-@frozen(slots=False)
+@wish
 class List(Filter):
     limit: Count = Count(50)
     after_id: ItemId = ItemId(0)
 
 
-@frozen(slots=False)
+@wish
 class CountItems(Filter):
     by: str | None = None
 
 
-@frozen(slots=False)
+@wish
 class Export:
     state: tuple[str, ...] = ()
     queue: tuple[Name, ...] = ()
@@ -53,18 +52,18 @@ class Export:
     after: Note | None = None
 
 
-@frozen(slots=False)
+@wish
 class Get:
     id: Reference
     what: str
 
 
-@frozen(slots=False)
+@wish
 class Held:
     agent: Name
 
 
-@frozen(slots=False)
+@wish
 class Wait:
     timeout: Milliseconds
     ids: tuple[Reference, ...] = ()
@@ -72,7 +71,7 @@ class Wait:
     any: bool = False
 
 
-@frozen(slots=False)
+@wish
 class Watch:
     since: Position | None = None
     """None is now."""
@@ -84,37 +83,37 @@ class Watch:
     limit: Count = Count(1000)
 
 
-@frozen(slots=False)
+@wish
 class History:
     ids: tuple[Reference, ...]
     since: Position = Position(0)
     limit: Count = Count(1000)
 
 
-@frozen(slots=False)
+@wish
 class Agents:
     agent: Name | None = None
 
 
-@frozen(slots=False)
+@wish
 class Queues:
     queue: Name | None = None
     stats: bool = False
 
 
-@frozen(slots=False)
+@wish
 class Explain:
     id: Reference | None = None
     agent: Name | None = None
     queue: Name | None = None
 
 
-@frozen(slots=False)
+@wish
 class Status:
     pass
 
 
-@frozen(slots=False)
+@wish
 class Dashboard:
     """How many rows of each kind are wanted."""
 
@@ -123,22 +122,22 @@ class Dashboard:
     failures: Count = Count(10)
 
 
-@frozen(slots=False)
+@wish
 class Stats:
     section: Name | None = None
 
 
-@frozen(slots=False)
+@wish
 class Health:
     pass
 
 
-@frozen(slots=False)
+@wish
 class Config:
     names: tuple[Name, ...] = ()
 
 
-@frozen(slots=False)
+@wish
 class JournalFiles:
     """A stream of what the journal's files hold, or the next part of the one that has begun as ``stream``."""
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import attrs
 import cbor2
-from attrs import frozen
 
 from swarmshd import protocol
 from swarmshd.commands.refusal import Refusal
@@ -28,9 +27,10 @@ from swarmshd.commands.values import (
     Priority,
     Text,
 )
+from swarmshd.commands.wish import wish
 
 
-@frozen(slots=False)
+@wish
 class ImportedItem:
     """An item from elsewhere, with its past. ``created_at`` and ``id``, or else ``ref``, tell which one it is."""
 
@@ -78,7 +78,7 @@ class ImportedItem:
     legacy: Text | None = None
 
 
-@frozen(slots=False)
+@wish
 class ImportedAgent:
     """An agent from elsewhere."""
 
@@ -96,7 +96,7 @@ class ImportedAgent:
     legacy: Text | None = None
 
 
-@frozen(slots=False)
+@wish
 class ImportedQueue:
     """The settings of a queue from elsewhere."""
 
@@ -126,7 +126,7 @@ class Row(NamedTuple):
 Rows = tuple[Row | Refusal, ...]
 
 
-@frozen(slots=False)
+@wish
 class Import:
     run: Name
     rows: Rows = ()

@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from attrs import frozen
-
 from swarmshd import protocol
 from swarmshd.commands.governing import (
     ConfigSet,
@@ -42,6 +40,7 @@ from swarmshd.commands.looks import (
 )
 from swarmshd.commands.refusal import Refusal
 from swarmshd.commands.rows import Import
+from swarmshd.commands.wish import wish
 from swarmshd.commands.work import (
     Bury,
     Cancel,
@@ -76,7 +75,7 @@ class Request(NamedTuple):
     minted: bool = False
 
 
-@frozen
+@wish
 class Batch:
     """Commands that are decided one after another, each with its own reply, or with its refusal."""
 

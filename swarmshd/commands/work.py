@@ -1,7 +1,5 @@
 """The commands that make items, hold them and end them."""
 
-from attrs import frozen
-
 from swarmshd import protocol
 from swarmshd.commands.values import (
     Bytes,
@@ -17,9 +15,10 @@ from swarmshd.commands.values import (
     Reference,
     Text,
 )
+from swarmshd.commands.wish import wish
 
 
-@frozen(slots=False)
+@wish
 class Submit:
     type: Name
     description: Text
@@ -42,14 +41,14 @@ class Submit:
     agent: Name | None = None
 
 
-@frozen(slots=False)
+@wish
 class SubmitAll:
     """An atomic batch: all of these or none."""
 
     submits: tuple[Submit, ...]
 
 
-@frozen(slots=False)
+@wish
 class Claim:
     agent: Name
     queue: tuple[Name, ...] | None = (Name(protocol.DEFAULT_QUEUE),)
@@ -64,7 +63,7 @@ class Claim:
     watch: bool = False
 
 
-@frozen(slots=False)
+@wish
 class ClaimNew:
     """The guide's ``claim TYPE DESCRIPTION``: an item that its submitter holds from the start."""
 
@@ -83,7 +82,7 @@ class ClaimNew:
     watch: bool = False
 
 
-@frozen(slots=False)
+@wish
 class Heartbeat:
     agent: Name | None = None
     ids: tuple[Reference, ...] | None = None
@@ -91,7 +90,7 @@ class Heartbeat:
     relaxed: bool = False
 
 
-@frozen(slots=False)
+@wish
 class Progress:
     id: Reference
     percent: Percent | None = None
@@ -103,7 +102,7 @@ class Progress:
     agent: Name | None = None
 
 
-@frozen(slots=False)
+@wish
 class Complete:
     id: Reference
     note: Note | None = None
@@ -115,7 +114,7 @@ class Complete:
     agent: Name | None = None
 
 
-@frozen(slots=False)
+@wish
 class Fail:
     id: Reference
     reason: Note | None = None
@@ -127,7 +126,7 @@ class Fail:
     agent: Name | None = None
 
 
-@frozen(slots=False)
+@wish
 class Release:
     id: Reference
     delay: Milliseconds | None = None
@@ -136,7 +135,7 @@ class Release:
     agent: Name | None = None
 
 
-@frozen(slots=False)
+@wish
 class Bury:
     id: Reference
     reason: Note | None = None
@@ -146,7 +145,7 @@ class Bury:
     agent: Name | None = None
 
 
-@frozen(slots=False)
+@wish
 class Hold:
     id: Reference
     watch: bool
@@ -154,7 +153,7 @@ class Hold:
     agent: Name | None = None
 
 
-@frozen(slots=False)
+@wish
 class Lock:
     agent: Name
     name: Name
@@ -163,7 +162,7 @@ class Lock:
     watch: bool = False
 
 
-@frozen(slots=False)
+@wish
 class Unlock:
     name: Name
     token: Note | None = None
@@ -171,7 +170,7 @@ class Unlock:
     force: bool = False
 
 
-@frozen(slots=False)
+@wish
 class Kick:
     id: Reference | None = None
     queue: QueueName | None = None
@@ -179,14 +178,14 @@ class Kick:
     count: Count = Count(1000)
 
 
-@frozen(slots=False)
+@wish
 class Cancel:
     id: Reference | None = None
     group: Name | None = None
     reason: Note | None = None
 
 
-@frozen(slots=False)
+@wish
 class Clear:
     """``older`` is since an item was made; ``held`` means claimed items too."""
 
@@ -198,7 +197,7 @@ class Clear:
     after_id: ItemId = ItemId(0)
 
 
-@frozen(slots=False)
+@wish
 class Edit:
     id: Reference
     priority: Priority | None = None

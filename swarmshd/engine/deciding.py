@@ -16,6 +16,7 @@ from swarmshd.engine.client import Client, Delivery
 from swarmshd.engine.relaxed import RELAXABLE
 from swarmshd.engine.rounds import REPLY_MAX, bounded
 from swarmshd.protocol import VERBS
+from swarmshd.workqueue.drawing import draws
 from swarmshd.workqueue.queue import Watch
 from swarmshd.workqueue.waiting import Waiter
 
@@ -119,10 +120,14 @@ class Deciding:
         deliveries: list[Delivery] = []
         left = list(reversed(watches))
         size = 0
+        numbers, desk, tables = self._engine.numbers, self._queue.desk, self._queue.tables
+        scarce = numbers.scarce_for(draws(desk, Request("batch", batch)))
         for request in batch.requests:
             try:
                 if isinstance(request, Refusal):
                     raise request
+                if scarce and not numbers.covers(draws(desk, request), tables.position):
+                    raise Refusal("too_large", "this batch takes more numbers than are ready at a time: send less")
                 watch = left.pop() if getattr(request.command, "watch", False) else None
                 if size > REPLY_MAX:
                     raise Refusal("too_large", f"the replies to this batch exceed {REPLY_MAX} bytes: send less")

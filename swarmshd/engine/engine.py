@@ -45,6 +45,7 @@ from swarmshd.engine.stats import SECTIONS
 from swarmshd.engine.telling import TELLS
 from swarmshd.journal import Journal
 from swarmshd.settings import Settings
+from swarmshd.workqueue.drawing import draws, far_id
 from swarmshd.workqueue.queue import Watch, WorkQueue
 from swarmshd.workqueue.rows import rows_size
 
@@ -180,8 +181,8 @@ class Engine:
             if client.owed > OWED_MAX or (inbox.held_back and client in inbox.held_back):
                 inbox.hold_back(inbox.pop())
                 continue
-            needed, far_id = queue.numbers_needed(request), queue.far_id(request)
-            if not self.numbers.covers(needed, queue.tables.position, far_id):
+            needed = draws(queue.desk, request)
+            if not self.numbers.covers(needed, queue.tables.position, far_id(request)):
                 self._reserve()
                 self.durability.hurry()
                 break  # until the reservation that this round carries is durable

@@ -60,15 +60,22 @@ class Numbers:
     def covers(self, needed: int, position: int, far_id: int = 0) -> bool:
         """Whether a command that takes at most ``needed`` numbers may be decided at that position.
 
-        One that brings ids from elsewhere, up to ``far_id``, needs a reservation that goes so far.
+        One that brings ids from elsewhere, up to ``far_id``, needs a reservation that goes so far. One that may take
+        more than is ever reserved begins when all of that is there: see :meth:`scarce_for`.
         """
         self._far_id = max(self._far_id, far_id)
+        needed = min(needed, AHEAD)
         return (
             far_id < self._ids_end
             and self._next_id + needed <= self._ids_end
             and self._next_fence + needed <= self._fences_end
             and position + needed <= self._positions_end
         )
+
+    @staticmethod
+    def scarce_for(needed: int) -> bool:
+        """Whether a batch that takes at most so many may run out of them before its end."""
+        return needed > AHEAD
 
     def reservation(self, position: int, tables: Tables) -> BlocksReserved | None:
         """The next blocks, when the ones that are written down run low; it counts only once it is durable."""

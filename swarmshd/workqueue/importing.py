@@ -13,7 +13,10 @@ Each row is decided by itself, on top of the rows before it, and is taken or ref
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
+
+import attrs
 
 from swarmshd import events as e
 from swarmshd.commands import Import, ImportedAgent, ImportedItem, ImportedQueue, Refusal, Row, content
@@ -42,8 +45,10 @@ from swarmshd.workqueue.records import (
     name_digest,
 )
 
-_OPTIONS, _NOTES = frozenset(ITEM_OPTIONS), frozenset(ITEM_NOTES)
-_MORE_BYTES = frozenset(("result", "output", "checkpoint", "legacy"))
+_FIELDS = {field.name for field in attrs.fields(ImportedItem)}
+_OPTIONS = tuple(name for name in ITEM_OPTIONS if name in _FIELDS)
+_NOTES = tuple(name for name in ITEM_NOTES if name in _FIELDS)
+_options, _notes = attrgetter(*_OPTIONS), attrgetter(*_NOTES)
 
 KEPT_ID_MAX = 1 << 48
 """Ids from here on are not kept: the numbers after them must last."""
@@ -217,11 +222,10 @@ def _check_sizes(desk: Desk, row: ImportedItem) -> None:
                 raise Refusal("too_large", f"item: {len(found)} {what}; the limit is {limit}", limit=limit)
     check_size("description", row.description, policy.description_max)
     check_size("payload", row.payload, policy.payload_max)
-    if not _MORE_BYTES.isdisjoint(vars(row)):
-        check_size("result", row.result, policy.payload_max)
-        check_size("output", row.output, policy.output_tail)
-        check_size("checkpoint", row.checkpoint, policy.checkpoint_max)
-        check_size("legacy", row.legacy, LEGACY_MAX)
+    check_size("result", row.result, policy.payload_max)
+    check_size("output", row.output, policy.output_tail)
+    check_size("checkpoint", row.checkpoint, policy.checkpoint_max)
+    check_size("legacy", row.legacy, LEGACY_MAX)
 
 
 def _check_room(desk: Desk, row: ImportedItem) -> None:
@@ -280,13 +284,8 @@ def _item_events(desk: Desk, command: Import, row: ImportedItem, imported: bytes
     if row.state == CLAIMED and command.claimed == "keep" and row.holder is not None:
         _check_holder(desk, row.holder)
     state, due_at, waits, blocked = _state(desk, command, row)
-    options, notes = {}, {}
-    for name, value in vars(row).items():
-        if value is not None:
-            if name in _OPTIONS:
-                options[name] = value
-            elif name in _NOTES:
-                notes[name] = value
+    options = {name: said for name, said in zip(_OPTIONS, _options(row), strict=True) if said is not None}
+    notes = {name: said for name, said in zip(_NOTES, _notes(row), strict=True) if said is not None}
     options["imported"] = imported
     if state == BLOCKED and not waits and row.holder is not None:
         options["holder"] = row.holder

@@ -13,18 +13,10 @@ from swarmshd import events as e
 from swarmshd.commands import (
     READS,
     Actor,
-    Cancel,
-    Claim,
-    Clear,
-    Evict,
     Heartbeat,
-    Import,
-    Lock,
     Progress,
     Refusal,
-    Register,
     Request,
-    SubmitAll,
 )
 from swarmshd.workqueue import (
     answers,
@@ -254,30 +246,6 @@ class WorkQueue:
         """
         self.desk.actor, self.desk.watch = actor, None
         return holding.beat(self.desk, command), answers.beaten(self.desk, command, None)
-
-    def numbers_needed(self, request: Request) -> int:
-        """At most how many ids, fences or positions the command takes."""
-        command = request.command
-        if isinstance(command, SubmitAll):
-            return len(command.submits)
-        if isinstance(command, Claim):
-            return command.count
-        if isinstance(command, Heartbeat):
-            agent = None if command.agent is None else self.tables.agents.get(command.agent)
-            return len(command.ids) if command.ids is not None else 0 if agent is None else len(agent.holds)
-        if isinstance(command, Import):
-            return 2 * len(command.rows)
-        if isinstance(command, (Cancel, Clear, Evict, Register)):
-            return self.desk.policy.batch_size + 1
-        return 4 if isinstance(command, Lock) else 2
-
-    @staticmethod
-    def far_id(request: Request) -> int:
-        """The largest id that the command brings along, 0 if it brings none."""
-        command = request.command
-        if not isinstance(command, Import) or command.dry_run:
-            return 0
-        return max((importing.kept_id(row) for row in command.rows), default=0)
 
     def reindex(self) -> Reindexing:
         """Go through all indexes, and put right what differs."""

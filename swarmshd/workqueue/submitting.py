@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from swarmshd import events as e
@@ -230,12 +231,16 @@ def _dependants(desk: Desk, target: Item) -> int:
     return sum(items[number].waits_for(target.id) for number in listed if number in items)
 
 
+_OPTIONS = ("group", "ref", "unique", "lease", "max_runtime", "max_attempts", "agent")
+_optional = attrgetter(*_OPTIONS)
+_NONE = (None,) * len(_OPTIONS)
+
+
 def _options(command: Submit, reason: str | None) -> dict[str, Any] | None:
-    options: dict[str, Any] = {}
-    for name in ("group", "ref", "unique", "lease", "max_runtime", "max_attempts", "agent"):
-        value = getattr(command, name)
-        if value is not None:
-            options[name] = value
+    said = _optional(command)
+    if said == _NONE and reason is None and not command.after:
+        return None
+    options: dict[str, Any] = {name: value for name, value in zip(_OPTIONS, said, strict=True) if value is not None}
     if command.on_failure != "hold" and command.after:
         options["on_failure"] = command.on_failure
     if reason is not None:
