@@ -65,6 +65,7 @@ class Engine:
         self.numbers = numbers
         self.settings = settings
         self._most_commands = _most_commands(settings)
+        self._most_bytes = 0  # of requests, in the round
         self.draining = False
         self.space = Space(journal, lambda: self.snapshot_size)
         self.fold: dict[str, Any] = {}  # what became of the last one
@@ -157,6 +158,7 @@ class Engine:
             if self.may_write:
                 self.space.find(tasks[0][4] if tasks else 0)
         self._replied = 0
+        self._most_bytes = min(ROUND_BYTES, self.space.for_requests())
         room = self._has_room()
         if room:
             self._reserve()
@@ -208,9 +210,9 @@ class Engine:
         round_ = self.round
         return (
             round_.commands < self._most_commands
-            and round_.size < ROUND_BYTES
+            and round_.size < self._most_bytes
             and self._replied + self._replies.bytes < REPLIES_MAX
-            and self.space.for_round(round_)
+            and (self.space.full is None or self.space.for_round(round_))
         )
 
     def _reserve(self) -> None:

@@ -58,10 +58,12 @@ class Space:
             except Full as full:
                 self.full = self.full or full
 
+    def for_requests(self) -> int:
+        """Bytes of requests for which a round that begins now has room while the disk is not full."""
+        return max(0, self._journal.free - ROOM_MIN // 2) // 2 + 1
+
     def for_round(self, round_: Round) -> bool:
-        """Whether the round may take one more command."""
-        if self.full is None:
-            return self._journal.free >= ROOM_MIN // 2 + 2 * round_.size
+        """Whether the round may take one more command although the disk is full, which has each of them weighed."""
         return not round_.entries or self._journal.free >= ROOM_MIN + round_.weight
 
     def for_itself(self, items: int) -> int:
