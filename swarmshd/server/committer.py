@@ -1,23 +1,24 @@
-"""The thread that syncs when the loop should not wait for it.
+"""Where a sync is waited for: here in the loop while the disk is quick, else in a thread.
 
-One sync at a time is handed over; its end makes a descriptor readable that lies in the server's epoll set.
-A lone client is better served without the two thread switches, so the choice is made for each sync.
+The loop and the thread share the interpreter: while the loop has work, each of its system calls hands it over and
+takes it back, and the end of a sync waits for that as well. That costs more than a quick sync takes. A slow one
+would keep reads, deaths and whatever comes waiting, so it is handed over; its end makes a descriptor readable that
+lies in the server's epoll set.
 """
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
-FAST_NS = 1_000_000
-"""A sync inline is risked only if three in four of the last ones were faster than this."""
+QUICK_NS = 1_000_000
+"""While the syncs in the loop take no longer than this on average, they stay there."""
 
-SLOW_NS = 5_000_000
-"""An inline sync slower than this sends the next rounds to the thread."""
+LOOKED_AT = 8
+"""About how many of the last ones make the average."""
 
-LOOKED_AT = 32
-SENT_AWAY = 100
+AWAY = 100
+"""How many syncs go to the thread before one is tried in the loop again."""
 
 
 class Committer:
@@ -26,10 +27,10 @@ class Committer:
     def __init__(self, sync: Callable[[], int]) -> None:
         self._sync = sync
         self._wanted: SimpleQueue[bool] = SimpleQueue()  # true: sync; false: stop
-        self._recent: deque[bool] = deque([False] * LOOKED_AT, LOOKED_AT)
-        self._slow = 0
-        """How many of ``_recent``, which say of the last syncs whether they were slow."""
+        self._average = 0
+        """Nanoseconds of a sync in the loop; in the thread it takes as long as the loop lets it."""
         self._away = 0
+        """How many are still to go to the thread."""
         self._error: BaseException | None = None
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.busy = False
@@ -37,19 +38,21 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
-    def may_inline(self) -> bool:
+    @property
+    def quick(self) -> bool:
         """Whether the disk has been quick enough to be waited for."""
-        if self._away:
-            self._away -= 1
-            return False
-        return self._slow * 4 <= LOOKED_AT
+        return not self._away
 
     def inline(self) -> None:
         """Sync here."""
-        self._note(self._sync(), inline=True)
+        self._average += (self._sync() - self._average) // LOOKED_AT
+        if self._average > QUICK_NS:
+            self._average = 0
+            self._away = AWAY
 
     def begin(self) -> None:
         """Sync in the thread; ``fd`` becomes readable when it is done."""
+        self._away = max(0, self._away - 1)
         self.busy = True
         self._wanted.put(True)
 
@@ -63,17 +66,10 @@ class Committer:
     def _run(self) -> None:
         while self._wanted.get():
             try:
-                self._note(self._sync(), inline=False)
+                self._sync()
             except BaseException as error:  # noqa: BLE001 - carried over to the loop, which ends the program
                 self._error = error
             os.eventfd_write(self.fd, 1)
-
-    def _note(self, took: int, *, inline: bool) -> None:
-        slow = took >= FAST_NS
-        self._slow += slow - self._recent[0]
-        self._recent.append(slow)
-        if inline and took > SLOW_NS:
-            self._away = SENT_AWAY
 
     def close(self) -> None:
         """End the thread; no sync is under way."""

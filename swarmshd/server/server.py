@@ -52,8 +52,8 @@ LONG_WAIT = 1000
 UNDECIDED_MAX = 64 << 20
 """Bytes of requests that wait to be decided above which nobody is read from."""
 
-BREATHE = 64
-"""Turns after which other tasks get their turn even when there is always something to do."""
+BREATHE = 0.01
+"""Seconds after which other tasks get their turn even when there is always something to do."""
 
 LINGER = 0.001
 """Seconds that a turn which did something waits in the epoll set itself: a client that asks and asks again is
@@ -184,21 +184,21 @@ class Server:
             self._close()
 
     async def _run(self) -> None:
-        turns = 0
         found: list[tuple[int, int]] = []
         lingers = True
+        breathed = trio.current_time()
         while True:
             found = self._epoll.poll(LINGER if found and (lingers or self._committer.busy) else 0)
             if not found:
-                turns = 0
                 self._alarm.within(self._seconds_to_wait())
                 since = trio.current_time()
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                lingers = trio.current_time() - since < LINGER  # who asked so soon may well do so again
+                breathed = trio.current_time()
+                lingers = breathed - since < LINGER  # who asked so soon may well do so again
                 found = self._epoll.poll(0)
-            elif (turns := turns + 1) >= BREATHE:
-                turns = 0
+            elif trio.current_time() - breathed >= BREATHE:
                 await trio.lowlevel.checkpoint()
+                breathed = trio.current_time()
             self._turn(found)
             if self._stop_at is not None and self._done():
                 return
@@ -243,7 +243,7 @@ class Server:
                 os.eventfd_read(self._wake)
             else:
                 self._accept(now)
-        self._advance(now, len(found))
+        self._advance(now)
         self._send(now)
         self._engine.follow(now)  # beside the sync that may be under way
         self._send(now)
@@ -266,7 +266,7 @@ class Server:
         while self._outgoing:
             self._flush(self._outgoing.pop(), now)
 
-    def _advance(self, now: int, readable: int) -> None:
+    def _advance(self, now: int) -> None:
         engine, committer = self._engine, self._committer
         while True:
             engine.advance(now)
@@ -279,7 +279,7 @@ class Server:
             if not engine.sync_due(now) and not (self._stop_at is not None and engine.unsynced):
                 if not written:
                     break
-            elif readable <= 1 and engine.may_sync_inline and committer.may_inline():
+            elif committer.quick and engine.may_sync_inline:
                 committer.inline()
                 engine.durable()
                 if not engine.waiting_to_decide:
