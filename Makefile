@@ -4,7 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Nothing is compiled before it is imported (most of it never is), and nothing is built in an environment of its own.
+PIP := PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet install
+EDITABLE := --no-warn-conflicts --no-build-isolation --editable
+
+# Where this is set, each of the thousands of programs that the tests start would compile all of its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+QUICK := $(BIN)/pytest -q -n auto --maxprocesses=8 --hypothesis-profile=check -m 'not real and not slow'
 
 # An environment does not survive being moved, nor its interpreter being replaced: the stamps hold both.
 HERE := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.base_prefix, *sys.version_info[:3])' 2>/dev/null)
@@ -17,8 +24,10 @@ endif
 check: $(VENV)/.dev  ## what a change must pass before it is committed; under a minute
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet --output-format concise .
-	$(BIN)/mypy
-	$(BIN)/pytest -q -n auto --maxprocesses=8 --hypothesis-profile=check -m 'not real and not slow'
+	@$(BIN)/mypy >$(VENV)/.types 2>&1 & types=$$!; \
+	  $(QUICK); tests=$$?; \
+	  wait $$types; types=$$?; cat $(VENV)/.types; \
+	  exit $$((tests | types))
 
 test: $(VENV)/.dev  ## all tests
 	$(BIN)/pytest -n auto --maxprocesses=8
@@ -51,13 +60,21 @@ $(VENV)/.made: $(STALE)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "make: $(PYTHON) cannot make virtual environments; install its module: apt-get install python3-venv" >&2; exit 1; }
 	@rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --without-pip $(VENV)
+	@wheels=$$($(PYTHON) -c '$(WHEELS)') && \
+	  $(PYTHON) -m zipfile -e "$$wheels"/pip-*.whl $(VENV)/lib/python3*/site-packages || $(BIN)/python -m ensurepip
+	@printf '#!/bin/sh\nexec "$${0%%/*}/python" -m pip "$$@"\n' >$(BIN)/pip && chmod +x $(BIN)/pip
+	$(PIP) 'hatchling>=1.24,<2' editables
 	@echo $(HERE) > $@
 
+# ensurepip has pip install itself, and compile all of it: five times as long as unpacking it.
+WHEELS := import ensurepip, sysconfig; \
+  print(sysconfig.get_config_var("WHEEL_PKG_DIR") or ensurepip.__path__[0] + "/_bundled")
+
 $(VENV)/.run: pyproject.toml bin/swarmctl contrib/legacy/coordination_helper.sh $(VENV)/.made
-	$(PIP) install --use-pep517 --editable .
+	$(PIP) $(EDITABLE) .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml bin/swarmctl contrib/legacy/coordination_helper.sh $(VENV)/.made
-	$(PIP) install --use-pep517 --editable '.[dev]'
+	$(PIP) $(EDITABLE) '.[dev]'
 	@touch $@ $(VENV)/.run
