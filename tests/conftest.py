@@ -5,6 +5,7 @@ directory. It is stopped, or killed, by its own pid. Nothing is faked.
 """
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -34,12 +35,16 @@ settings.register_profile("check", derandomize=True, max_examples=20, **UNTIMED)
 """`make check` looks at a few, the same each time: it asks for this by name."""
 settings.load_profile("gate" if "CI" in os.environ else "work")
 
-LONG = frozenset((
-    "test_connection", "test_following", "test_history", "test_journal_crash", "test_law_never_emptier",
-    "test_rules_exporting", "test_rules_machine", "test_salvage", "test_server_waiting", "test_snapshots",
-    "test_systemd", "test_wire_fuzz", "test_workqueue_machine",
-))  # fmt: skip
-"""Modules that go through very many cases, or start programs."""
+QUICK = "not real and not slow"
+"""What `make check` asks for."""
+ALL_LONG = re.compile(r"^pytestmark = .*\bpytest\.mark\.(real|slow)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`make check` does not even read a module that has nothing for it: that would take it several seconds."""
+    if config.option.markexpr != QUICK or collection_path.suffix != ".py":
+        return None
+    return ALL_LONG.search(collection_path.read_text()) is not None or None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,8 +53,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"daemon", "make_daemon"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
-        if item.path.stem in LONG:
-            item.add_marker("slow")
 
 
 ROOT = Path(__file__).parent.parent

@@ -40,6 +40,8 @@ from swarmctl.connection import (
 )
 from swarmshd import protocol
 
+pytestmark = pytest.mark.slow
+
 
 class Peer:
     """The daemon's end of one connection."""

@@ -15,6 +15,8 @@ from swarmshd.engine.following import WAKE_EVERY, WALKED_MAX
 from swarmshd.engine.ring import OVERHEAD, Ring
 from tests.test_engine import NOW, Peer, ask, begin, crash, take, turn
 
+pytestmark = pytest.mark.slow
+
 WISH: dict[str, Any] = {"type": "t", "description": "d"}
 
 

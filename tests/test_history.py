@@ -27,6 +27,8 @@ from tests.conftest import PATIENCE, ROOT
 from tests.test_engine import NOW, Peer, ask, begin, crash, take, turn
 from tests.test_following import WISH, every, put, take_and_give_back
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("WATCH_RING=64K", "JOURNAL_ROTATION_MB=1")
 
 

@@ -22,6 +22,8 @@ from swarmshd.journal import Full, Journal, JournalFailed, Past, SnapshotWriter,
 from swarmshd.journal.disk import Disk, Space
 from swarmshd.journal.files import listing
 
+pytestmark = pytest.mark.slow
+
 SECTOR = 512
 ENDLESS = 1 << 40
 TERMS = Terms(0, 1 << 50, 4000)

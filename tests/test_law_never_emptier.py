@@ -23,6 +23,8 @@ from swarmshd.journal import (
 )
 from swarmshd.journal.disk import Disk
 
+pytestmark = pytest.mark.slow
+
 
 class FastDisk(Disk):
     """The real disk without waiting for it."""

@@ -15,6 +15,8 @@ from tests.conftest import PATIENCE, Daemon
 from tests.wire import Refused as WireRefused
 from tests.wire import Wire, framed
 
+pytestmark = pytest.mark.real
+
 WORK = {"type": "t", "description": "d"}
 NOBODY = 54321
 

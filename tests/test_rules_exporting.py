@@ -10,6 +10,8 @@ from swarmshd.commands import Refusal
 from swarmshd.protocol import ON_FAILURE, PRIORITIES
 from tests.rules import HOUR, MINUTE, NOW, SECOND, House, check
 
+pytestmark = pytest.mark.slow
+
 
 def exported(house: House, **wanted: Any) -> list[list[Any]]:
     """All rows, page by page."""

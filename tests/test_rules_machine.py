@@ -51,6 +51,8 @@ from tests.asking import (
 )
 from tests.rules import HOUR, MINUTE, SECOND, House, check, rows
 
+pytestmark = pytest.mark.slow
+
 LIMITS: dict[str, Any] = {
     "lease": 30 * SECOND,
     "lease_max": 60 * SECOND,

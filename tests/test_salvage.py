@@ -30,6 +30,8 @@ from tests.rules import HOUR, House
 from tests.test_engine import ask, begin
 from tests.test_journal import FastDisk
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, Any]
 
 

@@ -19,6 +19,8 @@ from tests.conftest import until
 from tests.test_engine import NOW, Peer, ask, begin, crash, take, turn
 from tests.wire import Refused
 
+pytestmark = pytest.mark.slow
+
 WISH: dict[str, Any] = {"type": "t", "description": "d"}
 SUBMIT = ["submit", WISH]
 

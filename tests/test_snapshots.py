@@ -20,6 +20,8 @@ from tests.test_following import put
 from tests.test_history import answer, carrying
 from tests.test_live import Watched
 
+pytestmark = pytest.mark.slow
+
 
 async def test_a_snapshot_covers_all_that_was_there_and_is_told_of_when_it_is(tmp_path: Path) -> None:
     engine = begin(tmp_path).engine

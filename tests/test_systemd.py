@@ -19,6 +19,8 @@ import trio
 from swarmshd import systemd
 from swarmshd.systemd import MESSAGE_IDS, JournalHandler, LogFormatter, Notifier, listening_socket
 
+pytestmark = pytest.mark.real
+
 ROOT = Path(__file__).parent.parent
 
 

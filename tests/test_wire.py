@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from tests.conftest import daemons
 from tests.wire import Refused, framed
 
+pytestmark = pytest.mark.real
+
 REQUESTS = [
     ("status", {}),
     ("show", {"id": 987654321}),

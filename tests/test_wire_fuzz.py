@@ -19,6 +19,8 @@ from swarmshd import commands
 from swarmshd.commands import COMMANDS, Refusal
 from tests.wire import Wire, framed, lawful
 
+pytestmark = pytest.mark.slow
+
 WELL = [
     [1, "status", {}],
     [2, "submit", {"type": "t", "description": "d", "payload": b"p" * 50, "after": [1, "r"], "require": ["l"]}],

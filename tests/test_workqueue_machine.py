@@ -25,6 +25,8 @@ from swarmshd.workqueue.records import ENDED, SETTLED
 from tests.model import OPEN, Model, No, Row
 from tests.rules import SECOND, House, check, rows
 
+pytestmark = pytest.mark.slow
+
 AGENTS = {"a": 1, "b": 1, "c": 2}
 """Agents and their uids."""
 TELLING_THE_STATE = ("register", "quiet", "wake", "queue_set", "claim", "heartbeat", "progress")
