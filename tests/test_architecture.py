@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.source import ROOT, name_of, nodes, trees
 
 ROOMS = {
     # room: the rooms that it may import
@@ -98,20 +98,19 @@ class Import(NamedTuple):
 
 
 class Source:
-    """One module's path below the repository, its dotted name, and its syntax tree."""
+    """One module's path below the repository, where it stands, and what is in it."""
 
-    def __init__(self, path: str, text: str) -> None:
+    def __init__(self, path: str, nodes: list[ast.AST]) -> None:
         self.path = path
         self.package = path.split("/", maxsplit=1)[0]
         parts = path.removesuffix(".py").split("/")
         self.room = parts[1] if len(parts) > 1 else ""
         self.parents = parts[:-1]
-        self.length = text.count("\n")
-        self.tree = ast.parse(text, path)
+        self.nodes = nodes
 
     def imports(self) -> Iterator[Import]:
         """Every import as the dotted name of what is imported, module or member."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     yield Import(node.lineno, alias.name)
@@ -122,9 +121,9 @@ class Source:
 
     def calls(self) -> Iterator[tuple[int, str]]:
         """Line and name of every call of a name or of a member of a name: ``open``, ``time.time``."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Call):
-                yield node.lineno, ast.unparse(node.func)
+                yield node.lineno, name_of(node.func)
 
 
 def faults(source: Source) -> Iterator[tuple[int, str]]:
@@ -191,9 +190,8 @@ def faults_of_client(source: Source) -> Iterator[tuple[int, str]]:
 
 
 def sources() -> Iterator[Source]:
-    for package in ("swarmshd", "swarmctl"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield Source(str(path.relative_to(ROOT)), path.read_text())
+    for path in trees():
+        yield Source(str(path.relative_to(ROOT)), nodes(path))
 
 
 def test_the_house_is_as_it_is_drawn():
@@ -203,7 +201,7 @@ def test_the_house_is_as_it_is_drawn():
 
 
 def test_modules_are_short():
-    lengths = {source.path: source.length for source in sources()}
+    lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in trees()}
     found = [
         f"{path}:{n}: longer than {LONGEST} lines" for path, n in lengths.items() if n > LONGEST and path not in LONG
     ]
@@ -255,7 +253,7 @@ def test_every_manual_page_is_installed():
     ],
 )
 def test_what_is_forbidden_is_found(path, text, line):
-    assert [at for at, _ in faults(Source(path, text))] == [line]
+    assert [at for at, _ in faults(Source(path, list(ast.walk(ast.parse(text)))))] == [line]
 
 
 @pytest.mark.parametrize(

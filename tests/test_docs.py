@@ -19,6 +19,7 @@ from swarmshd.protocol import EXITS
 from swarmshd.settings import HOUR, KIB, MIB, MINUTE, SECOND
 from tests.drawing import drawing
 from tests.pages import MAN, MARKDOWN, ROOT, code_of, examples, flags, page, prose_of, sections, spans_of
+from tests.source import trees
 from tests.test_architecture import ROOMS
 
 # -- the programs --------------------------------------------------------------------------------------
@@ -179,8 +180,8 @@ def test_the_drawings_are_those_of_the_code():
 def names_in_code() -> set[str]:
     """``Class.method`` and ``module.function`` of the whole source."""
     found = set()
-    for path in [*(ROOT / "swarmshd").rglob("*.py"), *(ROOT / "swarmctl").rglob("*.py")]:
-        owners: list[tuple[str, Any]] = [(path.stem, ast.parse(path.read_text()))]
+    for path, tree in trees().items():
+        owners: list[tuple[str, Any]] = [(path.stem, tree)]
         owners += [(node.name, node) for node in owners[0][1].body if isinstance(node, ast.ClassDef)]
         for owner, node in owners:
             for each in ast.walk(node) if isinstance(node, ast.ClassDef) else node.body:

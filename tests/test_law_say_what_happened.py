@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from swarmshd.protocol import CODES, EXITS, VERBS
-from tests.conftest import ROOT, Daemon
+from tests.conftest import Daemon
+from tests.source import ROOT, name_of, nodes, trees
 
 LATER = {"position_gone", "journal_corrupt", "config"}
 """Codes that are settled, and that no verb of this release gives."""
@@ -17,8 +18,8 @@ LATER = {"position_gone", "journal_corrupt", "config"}
 def refusals_in(path: Path) -> list[str]:
     """The codes of the refusals that a module makes with a literal code."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Refusal" and node.args:
+    for node in nodes(path):
+        if isinstance(node, ast.Call) and name_of(node.func).split(".")[-1] == "Refusal" and node.args:
             first = node.args[0]
             if isinstance(first, ast.Constant):
                 found.append(str(first.value))
@@ -26,7 +27,7 @@ def refusals_in(path: Path) -> list[str]:
 
 
 def test_law_say_what_happened_every_refusal_has_a_code_of_the_table():
-    used = {code for path in (ROOT / "swarmshd").rglob("*.py") for code in refusals_in(path)}
+    used = {code for path in trees() if path.is_relative_to(ROOT / "swarmshd") for code in refusals_in(path)}
     assert used <= CODES.keys()
     assert CODES.keys() - used - LATER == {"outcome_unknown"}, "which is the client's own"
     assert all(status in EXITS for status, _, _ in CODES.values())

@@ -4,7 +4,6 @@ import ast
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 from swarmshd import configuration, settings
 from swarmshd.configuration import ConfigError, read_environment, read_file, read_option, resolve
 from swarmshd.settings import HOUR, KIB, MIB, TABLE, Count, Duration, Size
-
-ROOT = Path(__file__).parent.parent
+from tests.source import ROOT, nodes, trees
 
 EXAMPLE = """\
 # swarmshd.toml
@@ -281,10 +279,9 @@ def test_describe_has_a_row_for_each_setting():
 
 def test_every_setting_is_read_by_something():
     read: set[str] = set()
-    for path in (ROOT / "swarmshd").rglob("*.py"):
-        if path.stem not in ("settings", "configuration"):
-            nodes = ast.walk(ast.parse(path.read_text()))
-            read.update(node.attr for node in nodes if isinstance(node, ast.Attribute))
+    for path in trees():
+        if path.is_relative_to(ROOT / "swarmshd") and path.stem not in ("settings", "configuration"):
+            read.update(node.attr for node in nodes(path) if isinstance(node, ast.Attribute))
     client = "".join(path.read_text() for path in (ROOT / "swarmctl").rglob("*.py"))
     unread = {row.attribute: row.name for row in TABLE.values() if row.attribute not in read}
     assert unread == {"parallel_jobs": "PARALLEL_JOBS"}  # the client asks for it
