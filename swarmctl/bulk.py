@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 LINE_MAX = FRAME_MAX
 """Bytes of the longest line that is read."""
 
-_TAKEN = {option.field: option.kind for option in verbs.VERBS["submit"].options}
-for _field in ("from", "all_or_nothing", "payload"):
-    del _TAKEN[_field]
+_SUBMIT = verbs.find("submit")
+assert _SUBMIT is not None
+_OF_THE_FILE = ("from", "all_or_nothing", "payload")
+_TAKEN = {option.field: option.kind for option in _SUBMIT.options if option.field not in _OF_THE_FILE}
 KEYS = ("type", "description", "payload", "payload_file", "key", *_TAKEN)
 """Keys that a line may have."""
 

@@ -228,6 +228,15 @@ class Call:
         """Print one JSON object."""
         self.out.text(render.json_line(render.for_json(facts)))
 
+    def tell(self, facts: Mapping[str, Any], name: object, fields: Iterable[object]) -> None:
+        """Print one of what was asked for: an object, its name alone, or a line of fields."""
+        if self.json:
+            self.emit(facts)
+        elif self.quiet:
+            self.out.row(name)
+        else:
+            self.out.row(*fields)
+
     def remark(self, text: str) -> None:
         """Say something on stderr that is no refusal."""
         self.out.flush()

@@ -109,19 +109,21 @@ def help_verb(call: Call) -> int:
     if topic in NOUNS:
         return _out("\n".join(_summary(name) for name in noun_forms(topic)) + "\n")
     name = SHORT.get(topic) or HABITS.get(topic) or (LOG[0] if topic in OUTPUTS else topic)
-    if name not in verbs.VERBS:
+    verb = verbs.find(name)
+    if verb is None:
         raise Usage(f"there is no help about {show(topic)}{nearest_verb(topic)}", "help", "unknown_verb")
-    return _out(verb_page(verbs.VERBS[name]))
+    return _out(verb_page(verb))
 
 
 def noun_forms(noun: str) -> list[str]:
     """The verbs of ``queue`` or ``agent``, as they are typed."""
-    forms = [name for name in (*verbs.VERBS, *SHORT) if name.startswith(noun + " ")]
+    forms = [name for name in (*verbs.every(), *SHORT) if name.startswith(noun + " ")]
     return [name for name in forms if name.partition(" ")[2] != "list"]
 
 
 def _summary(name: str) -> str:
-    verb = verbs.VERBS[SHORT.get(name, name)]
+    verb = verbs.find(SHORT.get(name, name))
+    assert verb is not None
     return f"  {f'{name} {verb.takes}'.rstrip():<40}  {verb.meaning}"
 
 
@@ -169,7 +171,7 @@ def everything() -> str:
     """Every verb, every option of all verbs, every other name."""
     lines = ["Verbs:"]
     group = ""
-    for verb in verbs.VERBS.values():
+    for verb in verbs.every().values():
         if verb.group != group:
             group = verb.group
             lines += ["", f" {group}"]
@@ -197,13 +199,13 @@ def nearest_verb(spoken: str) -> str:
     """The nearest verb to one that does not exist."""
     if spoken in ("logs", "tail", "cat"):
         return "; did you mean get?"
-    names = [*verbs.VERBS, *SHORT, *HABITS]
+    names = [*verbs.every(), *SHORT, *HABITS]
     return nearest(spoken, names) or "; swarmctl --help lists them"
 
 
 def nearest_option(flag: str, verb: options.Verb | None, table: dict[str, options.Option]) -> str:
     """The nearest option; before the verb, whether it belongs after it; or how to give a word that begins with -."""
-    if verb is None and any(flag in option.flags for known in verbs.VERBS.values() for option in known.options):
+    if verb is None and any(flag in option.flags for known in verbs.every().values() for option in known.options):
         return "; it stands after its verb"
     near = nearest(flag, [name for name in table if name.startswith("--")]) if flag.startswith("--") else ""
     return near or "; a word that begins with - stands after --"

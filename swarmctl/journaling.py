@@ -120,12 +120,7 @@ def upgrade(call: Call) -> int:
 
 def _tell(call: Call, row: Row, columns: list[str], name: object, **more: object) -> None:
     """One row: an object, a name, or a line of fields."""
-    if call.json:
-        call.emit(row)
-    elif call.quiet:
-        call.out.row(name)
-    else:
-        call.out.row(*[{**row, **more}.get(column) for column in columns if column])
+    call.tell(row, name, [{**row, **more}.get(column) for column in columns if column])
 
 
 def _quoted(path: str) -> str:

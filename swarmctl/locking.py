@@ -246,11 +246,7 @@ def locks(call: Call) -> int:
         return 0
     for item in found:
         facts = {name: item.get(name) for name in ("agent", "claimed_at", "fence", "watching", "waiting")}
-        if call.json:
-            call.emit({"name": item["type"], "id": item["id"], "lease_until": item["lease_until"], **facts})
-        elif call.quiet:
-            call.out.row(item["type"])
-        else:
-            facts["claimed_at"] = render.rfc3339(item["claimed_at"])
-            call.out.row(item["type"], *facts.values())
+        whole = {"name": item["type"], "id": item["id"], "lease_until": item["lease_until"], **facts}
+        facts["claimed_at"] = render.rfc3339(item["claimed_at"])
+        call.tell(whole, item["type"], (item["type"], *facts.values()))
     return 0

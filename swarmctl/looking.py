@@ -36,7 +36,8 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def _moment(ms: int | None) -> str | None:
+def moment(ms: int | None) -> str | None:
+    """A moment as scripts read it; None stays None."""
     return None if ms is None else render.rfc3339(ms)
 
 
@@ -264,7 +265,7 @@ def queues(call: Call) -> int:
         call.out.row(
             queue["queue"],
             *[queue[name] for name in _QUEUE_COUNTS],
-            _moment(queue.get("oldest_ready_at")),
+            moment(queue.get("oldest_ready_at")),
             queue.get("limit"),
             "closed" if queue.get("closed") else None,
             queue.get("paused"),
@@ -291,7 +292,7 @@ def agents(call: Call) -> int:
             agent.get("slots"),
             f"{agent['capacity']}%" if "capacity" in agent else None,
             agent.get("watching"),
-            _moment(agent["seen_at"]),
+            moment(agent["seen_at"]),
             ",".join(agent.get("labels") or ()),
             agent.get("specialization"),
         )
@@ -366,10 +367,5 @@ def status(call: Call) -> int:
 def whoami(call: Call) -> int:
     """The agent that the caller is, and why; asks nobody."""
     agent, why = call.who()
-    if call.json:
-        call.emit({"agent": agent, "from": why})
-    elif call.quiet:
-        call.out.row(agent)
-    else:
-        call.out.row(agent, why)
+    call.tell({"agent": agent, "from": why}, agent, (agent, why))
     return 0

@@ -97,12 +97,7 @@ def _over(
         except Refused as refused:
             call.refuse(refused, name)
             continue
-        if call.json:
-            call.emit(result)
-        elif call.quiet:
-            call.out.row(name)
-        else:
-            call.out.row(*line(result))
+        call.tell(result, name, line(result))
     return call.status
 
 

@@ -141,7 +141,7 @@ def _verb(word: str, arguments: Sequence[str], at: int) -> tuple[options.Verb, s
     name = SHORT.get(spoken) or HABITS.get(spoken) or spoken
     if spoken in OUTPUTS:
         name = LOG[0]
-    verb = verbs.VERBS.get(name)
+    verb = verbs.find(name)
     if verb is None:
         from swarmctl.help import nearest_verb
 

@@ -10,7 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CLEARED = b"\r\x1b[K"
 REDRAWN = 0.1
 """Seconds between two drawings."""
 
@@ -19,18 +18,24 @@ WIDTH = 30
 """Of the bar, in characters."""
 
 
-def _draw(share: float, note: str = "") -> None:
-    os.write(2, f"\r[{'#' * round(share * WIDTH):<{WIDTH}}] {share:4.0%}{note}".encode())
+def draw(share: float, note: str = "") -> None:
+    """Draw the bar, with so much of it full, and a word about it."""
+    os.write(2, f"\r[{'#' * int(share * WIDTH):<{WIDTH}}] {share:4.0%}  {note}".encode())
+
+
+def clear() -> None:
+    """Take the bar away."""
+    os.write(2, b"\r\x1b[K")
 
 
 @contextmanager
 def bar(shown: bool) -> Iterator[Callable[[float], None]]:
     """Draws the share that it is called with; nothing unless ``shown``."""
     try:
-        yield _draw if shown else lambda _: None
+        yield draw if shown else lambda _: None
     finally:
         if shown:
-            os.write(2, CLEARED)
+            clear()
 
 
 class Progress:
@@ -61,9 +66,9 @@ class Progress:
             return
         self._shown_at = now
         share = min(1.0, self._share())
-        _draw(share, f"  {done} {self._unit}")
+        draw(share, f"{done} {self._unit}")
 
     def end(self) -> None:
         """Clear the bar."""
         if self._shown_at:
-            os.write(2, CLEARED)
+            clear()

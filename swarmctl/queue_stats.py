@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from swarmctl.looking import asked, now_ms
-from swarmctl.render import rfc3339, span
+from swarmctl.looking import asked, moment, now_ms
 from swarmshd.protocol import counted
 
 TYPE_CHECKING = False
@@ -28,26 +27,18 @@ def queue_stats(call: Call) -> int:
         _draw(call, found, index)
         return call.status
     for queue in found:
-        if call.json:
-            call.emit(queue)
-        elif call.quiet:
-            call.out.row(queue["queue"])
-        else:
-            now = [queue[name] for name in ("queue", "ready", "claimed", "buried")]
-            past = [queue["since_start"][state] for state in PASSED]
-            oldest, last = (_moment(queue.get(name)) for name in ("oldest_ready_at", "last_claim_at"))
-            call.out.row(*now, oldest, queue["waiting"], *past, last, queue["kinds"])
+        now = [queue[name] for name in ("queue", "ready", "claimed", "buried")]
+        past = [queue["since_start"][state] for state in PASSED]
+        oldest, last = (moment(queue.get(name)) for name in ("oldest_ready_at", "last_claim_at"))
+        call.tell(queue, queue["queue"], (*now, oldest, queue["waiting"], *past, last, queue["kinds"]))
     if call.json and index is not None:
         call.emit({"index": index})
     return call.status
 
 
-def _moment(ms: int | None) -> str | None:
-    return None if ms is None else rfc3339(ms)
-
-
 def _draw(call: Call, found: list[Facts], index: Facts | None) -> None:
     from swarmctl.screen import RED, Column
+    from swarmctl.views.tables import age
 
     now = now_ms()
     header = (
@@ -56,7 +47,7 @@ def _draw(call: Call, found: list[Facts], index: Facts | None) -> None:
     )  # fmt: skip
     rows: list[list[Cell]] = []
     for queue in found:
-        oldest, last = (_ago(queue.get(name), now) for name in ("oldest_ready_at", "last_claim_at"))
+        oldest, last = (age(queue.get(name), now) for name in ("oldest_ready_at", "last_claim_at"))
         buried: Cell = (str(queue["buried"]), RED) if queue["buried"] else None
         counts: list[Cell] = [queue["ready"] or None, queue["claimed"] or None, buried]
         passed: list[Cell] = [queue["since_start"][state] or None for state in PASSED]
@@ -67,7 +58,3 @@ def _draw(call: Call, found: list[Facts], index: Facts | None) -> None:
         scanned = f"{counted(index['scanned'], 'item')} scanned" if index["scanned"] else "nothing scanned"
         kinds, filters = (counted(index[f"{name}s"], name) for name in ("kind", "filter"))
         call.out.text(f"\nindex {kept}: {kinds}, {filters}, {scanned}; 1 shard\n")
-
-
-def _ago(ms: int | None, now: int) -> str | None:
-    return None if ms is None else span(max(0, now - ms))

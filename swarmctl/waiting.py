@@ -11,6 +11,7 @@ import os
 import time
 
 from swarmctl.parse import Usage
+from swarmctl.progress import clear, draw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,12 +81,7 @@ def _lost(call: Call, ended: list[Facts]) -> int:
     """Print those of ``ended`` that are not done, and return how many they are."""
     lost = [item for item in ended if item["state"] != "done"]
     for item in lost:
-        if call.json:
-            call.emit(item)
-        elif call.quiet:
-            call.out.row(item["id"])
-        else:
-            call.out.row(item["id"], item["state"], item.get("exit_status"), item.get("reason"))
+        call.tell(item, item["id"], (item.get(name) for name in ("id", "state", "exit_status", "reason")))
     return len(lost)
 
 
@@ -102,11 +98,10 @@ class Bar:
         total, pending = facts.get("total"), facts.get("pending")
         if self._drawing and isinstance(total, int) and isinstance(pending, int):
             done = total - pending
-            bar = "#" * (30 * done // max(total, 1))
-            os.write(2, f"\r[{bar:<30}] {done} of {total}".encode())
+            draw(done / max(total, 1), f"{done} of {total}")
             self._drawn = True
 
     def end(self) -> None:
         """Clear it."""
         if self._drawn:
-            os.write(2, b"\r\x1b[K")
+            clear()

@@ -77,7 +77,7 @@ def test_both_clients_have_the_same_surface(blocking: type, trio_: type, more: s
 
 def test_a_new_verb_comes_by_itself() -> None:
     """Whatever can be asked in one request is a method of all four, out of one table."""
-    modules = (swarmctl.client.asking, swarmctl.client.operating)
+    modules = (swarmctl.client.asking, swarmctl.client.governing, swarmctl.client.operating)
     asks = {
         node.name
         for module in modules

@@ -86,10 +86,6 @@ COMMON_NEVER = CLIENT_NEVER | {"trio", "argparse", "dataclasses", "typing", "re"
 NO_NAMES = {"utils", "util", "common", "helpers", "helper", "types", "misc", "constants"}
 
 LONGEST = 500
-LONG = {
-    "swarmctl/verbs.py": "one entry for each verb that can be typed",
-    "swarmctl/client/asking.py": "one function for each verb of the wire",
-}
 
 
 class Import(NamedTuple):
@@ -202,10 +198,7 @@ def test_the_house_is_as_it_is_drawn():
 
 def test_modules_are_short():
     lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in trees()}
-    found = [
-        f"{path}:{n}: longer than {LONGEST} lines" for path, n in lengths.items() if n > LONGEST and path not in LONG
-    ]
-    found += [f"{path}: allowed to be long, but it is not" for path in LONG if lengths.get(path, 0) <= LONGEST]
+    found = [f"{path}:{n}: longer than {LONGEST} lines" for path, n in lengths.items() if n > LONGEST]
     if found:
         pytest.fail("\n" + "\n".join(found), pytrace=False)
 

@@ -28,16 +28,16 @@ def test_the_first_screen_fits_a_terminal_and_needs_no_verb(capfd: pytest.Captur
 
 def test_the_first_screen_names_every_verb(capfd: pytest.CaptureFixture[str]) -> None:
     words = said(capfd).replace("(", " ").replace(")", " ").replace("|", " ").split()
-    for name in verbs.VERBS:
+    for name in verbs.every():
         if name not in ("limit", "help"):
             assert name.split()[-1] in words
 
 
-@pytest.mark.parametrize("name", [*verbs.VERBS, *parse.SHORT, *parse.HABITS, "log"])
+@pytest.mark.parametrize("name", [*verbs.every(), *parse.SHORT, *parse.HABITS, "log"])
 def test_each_verb_has_a_page_with_an_example(capfd: pytest.CaptureFixture[str], name: str) -> None:
     page = said(capfd, *name.split(), "--help")
     known = parse.SHORT.get(name) or parse.HABITS.get(name) or (parse.LOG[0] if name == "log" else name)
-    verb = verbs.VERBS[known]
+    verb = verbs.every()[known]
     assert page.startswith(f"Usage: swarmctl {verb.name}")
     assert f"Example:\n  {verb.example}\n" in page
     for option in verb.options:
@@ -61,12 +61,12 @@ def test_help_for_agents_is_short_and_names_only_what_exists(capfd: pytest.Captu
         command = line.partition("swarmctl ")[2].split()
         if "swarmctl " in line and "`swarmctl`" not in line:
             verb = command[2] if command[0].startswith("--") else command[0]
-            assert verb.rstrip(";") in verbs.VERBS
+            assert verb.rstrip(";") in verbs.every()
 
 
 def test_everything_is_everything(capfd: pytest.CaptureFixture[str]) -> None:
     text = said(capfd, "help", "--all")
-    for name in (*verbs.VERBS, *parse.SHORT, *parse.HABITS):
+    for name in (*verbs.every(), *parse.SHORT, *parse.HABITS):
         assert name in text
     for option in options.GLOBALS:
         assert option.flags[-1] in text

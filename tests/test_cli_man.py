@@ -30,8 +30,8 @@ def entries(text: str) -> dict[str, str]:
 
 def test_every_verb_and_each_of_its_options_has_its_entry_and_no_other() -> None:
     found = entries(section("VERBS"))
-    assert list(found) == list(verbs.VERBS)
-    for name, verb in verbs.VERBS.items():
+    assert list(found) == list(verbs.every())
+    for name, verb in verbs.every().items():
         said = set(
             re.findall(r"Fl (-?-?[a-z][a-z-]*)", "\n".join(re.findall(r"^\.It Fl.*$", found[name], re.MULTILINE)))
         )

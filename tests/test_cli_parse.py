@@ -1,6 +1,7 @@
 """The parser and its table: what a command line means, and what one is told that means nothing."""
 
 import importlib
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -25,7 +26,15 @@ def wrong(*words: str) -> str:
 # -- the table -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", verbs.VERBS.values(), ids=lambda verb: verb.name)
+def test_the_families_hold_what_they_are_said_to_hold() -> None:
+    for family, names in verbs.FAMILIES.items():
+        found = [verb.name for verb in import_module(f"swarmctl.verbs.{family}").VERBS]
+        assert names.split(", ") == found, f"FAMILIES: {family}: {', '.join(found)}"
+    assert all(verbs.find(name) is verb for name, verb in verbs.every().items())
+    assert verbs.find("") is None
+
+
+@pytest.mark.parametrize("verb", verbs.every().values(), ids=lambda verb: verb.name)
 def test_each_verb_of_the_table_is_whole(verb: options.Verb) -> None:
     module, _, function = verb.run.partition(":")
     assert callable(getattr(importlib.import_module(module), function))
@@ -38,7 +47,7 @@ def test_each_verb_of_the_table_is_whole(verb: options.Verb) -> None:
         assert (option.meta == "") == (option.kind == "flag")
 
 
-@pytest.mark.parametrize("verb", verbs.VERBS.values(), ids=lambda verb: verb.name)
+@pytest.mark.parametrize("verb", verbs.every().values(), ids=lambda verb: verb.name)
 def test_each_example_parses(verb: options.Verb) -> None:
     import shlex
 
@@ -50,14 +59,14 @@ def test_each_example_parses(verb: options.Verb) -> None:
 
 
 def test_every_verb_of_the_wire_can_be_typed() -> None:
-    typed = {verb.wire for verb in verbs.VERBS.values()}
+    typed = {verb.wire for verb in verbs.every().values()}
     assert set(VERBS) - typed == {"hello", "batch", "claim_new"}
 
 
 def test_other_names_lead_to_verbs_and_hide_none() -> None:
     for name, known in {**parse.SHORT, **parse.HABITS}.items():
-        assert known in verbs.VERBS
-        assert name not in verbs.VERBS
+        assert known in verbs.every()
+        assert name not in verbs.every()
 
 
 @pytest.mark.parametrize(
@@ -68,24 +77,24 @@ def test_other_names_lead_to_verbs_and_hide_none() -> None:
     ],
 )  # fmt: skip
 def test_words_from_elsewhere_are_understood(spoken: str, verb: str) -> None:
-    takes = verbs.VERBS[verb].bounds()[0]
+    takes = verbs.every()[verb].bounds()[0]
     parsed = line(spoken, *["1"] * takes)
-    assert parsed.verb is verbs.VERBS[verb]
+    assert parsed.verb is verbs.every()[verb]
     assert parsed.spoken == spoken
 
 
 def test_a_noun_and_its_verb_are_one_verb() -> None:
-    assert line("queue", "pause", "q1").verb is verbs.VERBS["pause"]
+    assert line("queue", "pause", "q1").verb is verbs.every()["pause"]
     assert line("queue", "set", "q1", "limit=3").words == ["q1", "limit=3"]
-    assert line("queue").verb is verbs.VERBS["queue ls"]
-    assert line("agent", "register", "a1").verb is verbs.VERBS["register"]
-    assert line("agents").verb is verbs.VERBS["agent ls"]
+    assert line("queue").verb is verbs.every()["queue ls"]
+    assert line("agent", "register", "a1").verb is verbs.every()["register"]
+    assert line("agents").verb is verbs.every()["agent ls"]
     assert "did you mean queue show?" in wrong("queue", "shwo", "x")
 
 
 def test_log_is_get_output() -> None:
     parsed = line("log", "42")
-    assert parsed.verb is verbs.VERBS["get"]
+    assert parsed.verb is verbs.every()["get"]
     assert parsed.words == ["42", "output"]
     assert "did you mean get" in wrong("logs", "42")
 

@@ -29,10 +29,10 @@ def test_the_file_for_packagers_is_what_the_program_prints(shell: str) -> None:
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_verb_option_and_choice_is_in_the_script(shell: str) -> None:
     text = script(shell)
-    for name in (*verbs.VERBS, *parse.SHORT):
+    for name in (*verbs.every(), *parse.SHORT):
         for word in name.split():
             assert word in text
-    for option in [*options.GLOBALS, *(option for verb in verbs.VERBS.values() for option in verb.options)]:
+    for option in [*options.GLOBALS, *(option for verb in verbs.every().values() for option in verb.options)]:
         assert f"-l {option.flags[-1][2:]} " in text if shell == "fish" else option.flags[-1] in text
         for word in values.CHOICES.get(option.kind, ()):
             assert word in text

@@ -78,8 +78,8 @@ def test_every_verb_and_option_of_the_client_is_described():
     )
     described = re.split(r"^\.It Cm ", chapter, flags=re.MULTILINE)[1:]
     found = {each.splitlines()[0].partition(" Ar ")[0]: each for each in described}
-    assert found.keys() == verbs.VERBS.keys()
-    for name, verb in verbs.VERBS.items():
+    assert found.keys() == verbs.every().keys()
+    for name, verb in verbs.every().items():
         documented = {flag for line in found[name].splitlines() if line.startswith(".It Fl") for flag in flags(line)}
         assert documented == {flag for option in verb.options for flag in option.flags}, name
     everywhere = next(found for found in sections(page("swarmctl.1")) if found.chapter == "OPTIONS")
@@ -258,7 +258,7 @@ def spoken(words: list[str]) -> str | None:
 
 @pytest.mark.parametrize("path", [*MARKDOWN, *MAN], ids=lambda path: path.name)
 def test_only_verbs_that_exist_are_named(path):
-    known = {*verbs.VERBS, *parse.SHORT, *parse.HABITS, "log"}
+    known = {*verbs.every(), *parse.SHORT, *parse.HABITS, "log"}
     named = {spoken(words) for line in code_of(path) for words in commands_in(line)}
     assert named - {None} <= known
 

@@ -148,7 +148,7 @@ OTHERS_NOT_YET = {
 }
 
 
-KNOWN = {*verbs.VERBS, *parse.SHORT}
+KNOWN = {*verbs.every(), *parse.SHORT}
 """Every verb, under each of its names."""
 
 

@@ -209,11 +209,6 @@ _swarmctl_verb() {
             ;;
         'config reload')
             ;;
-        'completion')
-            options='--of'
-            values+='--of=queues|agents|items|claimed|buried|types|teams|locks '
-            places='bash|zsh|fish'
-            ;;
         'journal list')
             options='--state-dir'
             values+='--state-dir=files '
@@ -247,6 +242,11 @@ _swarmctl_verb() {
             values+='--state-dir=files '
             places='-'
             ;;
+        'completion')
+            options='--of'
+            values+='--of=queues|agents|items|claimed|buried|types|teams|locks '
+            places='bash|zsh|fish'
+            ;;
         'tune disk')
             options='--device --profile --scheduler --nr-requests --read-ahead-kb --rq-affinity --nomerges --wbt-lat-usec --yes --force --rounds --writes --root'
             values+='--device=- --profile=report|journal --scheduler=none|mq-deadline|kyber|bfq --nr-requests=- --read-ahead-kb=- --rq-affinity=- --nomerges=- --wbt-lat-usec=- --rounds=- --writes=- --root=files '
@@ -260,7 +260,7 @@ _swarmctl_verb() {
             ;;
         'help')
             options='--all'
-            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|install-units|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune|exit|agents...'
+            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|backup|completion|install-units|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune|exit|agents...'
             ;;
         'queue pause')
             options='--all --hard --for -m --message'
@@ -427,7 +427,7 @@ _swarmctl() {
             tune) _swarmctl_place 'disk|check' ;;
         esac
     elif [[ -z $verb ]]; then
-        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|completion|backup|install-units|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune'
+        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|backup|completion|install-units|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune'
     else
         for word in $places; do
             [[ $count -eq 0 || $word == *... ]] && break

@@ -11,7 +11,7 @@ function __swarmctl_words
         else if test "$word" = --
             echo -- --
             return
-        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --older --limit --after-id --by -o --to --since --for --slots --label --heartbeat --legacy --claimed --every --rows --of --state-dir --device --profile --scheduler --nr-requests --read-ahead-kb --rq-affinity --nomerges --wbt-lat-usec --rounds --writes --root --bin-dir
+        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --older --limit --after-id --by -o --to --since --for --slots --label --heartbeat --legacy --claimed --every --rows --state-dir --of --device --profile --scheduler --nr-requests --read-ahead-kb --rq-affinity --nomerges --wbt-lat-usec --rounds --writes --root --bin-dir
             set skip yes
         else if not string match -q -- '-?*' $word
             echo $word
@@ -127,8 +127,8 @@ complete -c swarmctl -n '__swarmctl_first' -a 'dashboard' -d 'the whole on one s
 complete -c swarmctl -n '__swarmctl_first' -a 'top' -d 'a dashboard that stays; into a log, one after another'
 complete -c swarmctl -n '__swarmctl_first' -a 'stats' -d 'what the daemon counts: queue, wal, async, cache, net, memory, gc, threads, locks'
 complete -c swarmctl -n '__swarmctl_first' -a 'health' -d 'what is not as it should be: name, severity, since, fact, command'
-complete -c swarmctl -n '__swarmctl_first' -a 'completion' -d 'the script with which a shell completes command lines'
 complete -c swarmctl -n '__swarmctl_first' -a 'backup' -d 'write everything into a file; `swarmshd --restore FILE` makes a daemon of it'
+complete -c swarmctl -n '__swarmctl_first' -a 'completion' -d 'the script with which a shell completes command lines'
 complete -c swarmctl -n '__swarmctl_first' -a 'install-units' -d 'put the systemd units in place; prints the files'
 complete -c swarmctl -n '__swarmctl_first' -a 'help' -d 'help about a verb, about exit statuses (exit), or for agents (agents)'
 complete -c swarmctl -n '__swarmctl_first' -a 'queue' -d 'ls, show, set, close, clear, pause, resume, list'
@@ -421,9 +421,6 @@ complete -c swarmctl -n '__swarmctl_at 0+ config set' -k -a 'BATCH_SIZE= BATCH_T
 complete -c swarmctl -n '__swarmctl_at 0+ config unset' -k -a 'BATCH_SIZE BATCH_TIMEOUT BATCH_MODE BATCH_FLUSH_INTERVAL ASYNC_OPERATIONS ASYNC_BUFFER_SIZE ASYNC_FLUSH_INTERVAL WAL_ENABLED WAL_SYNC_INTERVAL DIRECT_IO IO_BUFFER_SIZE MMAP_ENABLED JOURNAL_ROTATION_MB JOURNAL_RESERVE_MB MAX_DISK_MB JOURNAL_COMPRESSION_AGE_DAYS JOURNAL_RETENTION_DAYS ARCHIVE_MAX_MB FLOCK_TIMEOUT FLOCK_RETRIES FLOCK_BACKOFF_MS LOCK_RETRY_MULTIPLIER ADAPTIVE_LOCKING STOP_TIMEOUT LEASE LEASE_MAX STALL_AFTER MAX_ATTEMPTS BACKOFF_BASE BACKOFF_MAX CRASH_CAP RELEASE_CAP RETAIN_DONE RETAIN_DONE_ITEMS RETAIN_DONE_MB WORK_QUEUE_INDEX_ENABLED WORK_QUEUE_SHARDING MAX_ITEMS QUEUE_MAX_LENGTH QUEUES AGENTS PAYLOAD_MAX CHECKPOINT_MAX OUTPUT_TAIL DESCRIPTION_MAX KEYS_MAX WAITERS_MAX WATCH_RING IN_FLIGHT_MAX CACHE_ENABLED CACHE_TTL CACHE_MAX_SIZE CACHE_COMPRESSION PROCESS_MEMORY_LIMIT_MB MEMORY_WARNING_THRESHOLD_PCT MEMORY_CRITICAL_THRESHOLD_PCT GC_ENABLED GC_INTERVAL GC_THRESHOLD_MB GC_AGGRESSIVE PARALLEL_WORKERS MAX_CONNECTIONS FRAME_MAX CONNECTION_POOL_SIZE CONNECTION_POOL_TIMEOUT CONNECTION_REUSE_ENABLED SOCKET_BUFFER_SIZE PARALLEL_JOBS SOCKET_MODE REQUIRE_TOKEN ACCESS_READ ACCESS_WORK ACCESS_ADMIN LOG_LEVEL' -f
 
 
-complete -c swarmctl -n '__swarmctl_at any completion' -l of -d 'instead of a script, what there is now, a word and a tab and about it a line' -r -k -a 'queues agents items claimed buried types teams locks' -f
-complete -c swarmctl -n '__swarmctl_at 0 completion' -k -a 'bash zsh fish' -f
-
 complete -c swarmctl -n '__swarmctl_at any journal list' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 
 complete -c swarmctl -n '__swarmctl_at any journal check' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
@@ -448,6 +445,9 @@ complete -c swarmctl -n '__swarmctl_at any journal upgrade' -l state-dir -d 'wit
 
 complete -c swarmctl -n '__swarmctl_at any backup' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 complete -c swarmctl -n '__swarmctl_at any backup' -l verify -d 'read the file instead, and say whether it can be restored'
+
+complete -c swarmctl -n '__swarmctl_at any completion' -l of -d 'instead of a script, what there is now, a word and a tab and about it a line' -r -k -a 'queues agents items claimed buried types teams locks' -f
+complete -c swarmctl -n '__swarmctl_at 0 completion' -k -a 'bash zsh fish' -f
 
 complete -c swarmctl -n '__swarmctl_at any tune disk' -l device -d 'this disk, instead of those below PATH' -r -f
 complete -c swarmctl -n '__swarmctl_at any tune disk' -l profile -d 'whose values: report has none and says what is not right (default); or journal' -r -k -a 'report journal' -f
@@ -474,7 +474,7 @@ complete -c swarmctl -n '__swarmctl_at any install-units' -l root -d 'write belo
 complete -c swarmctl -n '__swarmctl_at any install-units' -l bin-dir -d 'the programs will be there (where this one is)' -r -F
 
 complete -c swarmctl -n '__swarmctl_at any help' -l all -d 'every name that is accepted'
-complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health completion backup install-units help queue queues queue-stats snapshot drain clear agent agents config reload journal doctor quiet wake evict index tune exit agents' -f
+complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health backup completion install-units help queue queues queue-stats snapshot drain clear agent agents config reload journal doctor quiet wake evict index tune exit agents' -f
 
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l all -d 'every queue'
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l hard -d 'with --all: running work is told to stop as well'

@@ -42,6 +42,16 @@ class Ask(Generic[T]):
         """Seconds that the daemon may take to answer."""
 
 
+def whole(_: Asker, reply: Reply) -> Reply:
+    """The reply as it stands."""
+    return reply
+
+
+def member(name: str) -> Callable[[Asker, Reply], Any]:
+    """One field of the reply."""
+    return lambda _, reply: reply[name]
+
+
 def milliseconds(seconds: Seconds | None) -> int | None:
     """The wire's duration.
 

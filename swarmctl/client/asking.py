@@ -1,4 +1,4 @@
-"""What can be asked: one function for each verb, from Python's values to the arguments of the wire.
+"""What can be asked about items: one function for each verb, from Python's values to the arguments of the wire.
 
 Each function returns an ``Ask`` and sends nothing. Both clients and their pipelines offer the same functions as
 methods, so every verb has its signature and its documentation here and once. Durations are seconds (int or float),
@@ -21,8 +21,10 @@ from swarmctl.client.ask import (
     as_bytes,
     as_queues,
     as_words,
+    member,
     milliseconds,
     moment,
+    whole,
 )
 from swarmctl.connection import Empty
 
@@ -32,10 +34,6 @@ if TYPE_CHECKING:
     from swarmctl.client.locked import Lock
 
 T = TypeVar("T")
-
-
-def _whole(_: Asker, reply: Reply) -> Reply:
-    return reply
 
 
 def _id(_: Asker, reply: Reply) -> int:
@@ -60,10 +58,6 @@ def _all_held(asker: Asker, reply: Reply) -> list[Claimed]:
 def _locked(asker: Asker, reply: Reply) -> Lock:
     lock: Lock = asker.locked(reply)
     return lock
-
-
-def _member(name: str) -> Callable[[Asker, Reply], Any]:
-    return lambda _, reply: reply[name]
 
 
 # -- work ----------------------------------------------------------------------------------------------
@@ -96,32 +90,13 @@ def submit(
     With ``unique``, the id of the open item that has this key already, if there is one; ``unique_strict`` makes that
     a Conflict. ``key`` makes the submission itself repeatable: the same key gives the same id for a day.
     """
-    return Ask(
-        "submit",
-        _id,
-        {
-            "type": type,
-            "description": description,
-            "priority": priority,
-            "queue": queue,
-            "team": team,
-            "payload": as_bytes(payload),
-            "delay": milliseconds(delay),
-            "at": moment(at),
-            "after": [after] if isinstance(after, (int, str)) else None if after is None else list(after),
-            "on_failure": on_failure,
-            "require": as_words(require),
-            "group": group,
-            "ref": ref,
-            "unique": unique,
-            "unique_strict": unique_strict,
-            "max_attempts": max_attempts,
-            "lease": milliseconds(lease),
-            "max_runtime": milliseconds(max_runtime),
-            "key": key,
-        },
-        acts=True,
-    )
+    what = {"type": type, "description": description, "priority": priority, "queue": queue, "team": team}
+    first = [after] if isinstance(after, (int, str)) else None if after is None else list(after)
+    when = {"delay": milliseconds(delay), "at": moment(at), "after": first, "on_failure": on_failure}
+    names = {"group": group, "ref": ref, "unique": unique, "unique_strict": unique_strict, "key": key}
+    bounds = {"max_attempts": max_attempts, "lease": milliseconds(lease), "max_runtime": milliseconds(max_runtime)}
+    more = {"payload": as_bytes(payload), "require": as_words(require)}
+    return Ask("submit", _id, {**what, **when, **names, **bounds, **more}, acts=True)
 
 
 def claim(
@@ -217,7 +192,7 @@ def heartbeat(*ids: Reference, token: str | None = None, relaxed: bool | None = 
 
     With ``relaxed`` the answer does not wait for the disk: a crash within seconds may lose it.
     """
-    return Ask("heartbeat", _whole, {"ids": list(ids) or None, "token": token, "relaxed": relaxed}, acts=True)
+    return Ask("heartbeat", whole, {"ids": list(ids) or None, "token": token, "relaxed": relaxed}, acts=True)
 
 
 def progress(
@@ -235,7 +210,7 @@ def progress(
     With ``relaxed`` the answer does not wait for the disk: a crash within seconds may lose it.
     """
     arguments = {"percent": percent, "status": status, "message": message, "checkpoint": as_bytes(checkpoint)}
-    return Ask("progress", _whole, {"id": id, **arguments, "token": token, "relaxed": relaxed}, acts=True)
+    return Ask("progress", whole, {"id": id, **arguments, "token": token, "relaxed": relaxed}, acts=True)
 
 
 def complete(
@@ -250,7 +225,7 @@ def complete(
 ) -> Ask[Reply]:
     """End it: done."""
     arguments = {"note": note, "points": points, "output": as_bytes(output), "result": as_bytes(result)}
-    return Ask("complete", _whole, {"id": id, **arguments, "exit_status": exit_status, "token": token}, acts=True)
+    return Ask("complete", whole, {"id": id, **arguments, "exit_status": exit_status, "token": token}, acts=True)
 
 
 def fail(
@@ -267,7 +242,7 @@ def fail(
     arguments = {"reason": reason, "retry_after": milliseconds(retry_after), "no_retry": no_retry}
     return Ask(
         "fail",
-        _whole,
+        whole,
         {"id": id, **arguments, "output": as_bytes(output), "exit_status": exit_status, "token": token},
         acts=True,
     )
@@ -277,17 +252,17 @@ def release(
     id: Reference, *, delay: Seconds | None = None, note: str | None = None, token: str | None = None
 ) -> Ask[Reply]:
     """Give it back; no attempt is spent."""
-    return Ask("release", _whole, {"id": id, "delay": milliseconds(delay), "note": note, "token": token}, acts=True)
+    return Ask("release", whole, {"id": id, "delay": milliseconds(delay), "note": note, "token": token}, acts=True)
 
 
 def bury(id: Reference, reason: str | None = None, *, token: str | None = None) -> Ask[Reply]:
     """Set it aside for a person."""
-    return Ask("bury", _whole, {"id": id, "reason": reason, "token": token}, acts=True)
+    return Ask("bury", whole, {"id": id, "reason": reason, "token": token}, acts=True)
 
 
 def hold(id: Reference, *, token: str | None = None) -> Ask[Reply]:
     """Have the daemon keep the lease while this process lives."""
-    return Ask("hold", _whole, {"id": id, "token": token}, acts=True, watches=True)
+    return Ask("hold", whole, {"id": id, "token": token}, acts=True, watches=True)
 
 
 def lock(name: str, *, wait: Seconds | None = None, lease: Seconds | None = None) -> Ask[Lock]:
@@ -301,36 +276,41 @@ def lock(name: str, *, wait: Seconds | None = None, lease: Seconds | None = None
 
 def unlock(name: str, *, token: str | None = None, force: bool | None = None) -> Ask[Reply]:
     """Give a lock back; with ``force``, as an admin, take it from whoever has it."""
-    return Ask("unlock", _whole, {"name": name, "token": token, "force": force}, acts=True)
+    return Ask("unlock", whole, {"name": name, "token": token, "force": force}, acts=True)
 
 
 def kick(
     id: Reference | None = None, *, queue: str | None = None, group: str | None = None, count: int | None = None
 ) -> Ask[Reply]:
     """Put a buried item back, or up to ``count`` of a queue or group."""
-    return Ask("kick", _whole, {"id": id, "queue": queue, "group": group, "count": count})
+    return Ask("kick", whole, {"id": id, "queue": queue, "group": group, "count": count})
 
 
 def cancel(id: Reference, reason: str | None = None) -> Ask[Reply]:
     """End an open item; a holder learns it at its next operation."""
-    return Ask("cancel", _whole, {"id": id, "reason": reason})
+    return Ask("cancel", whole, {"id": id, "reason": reason})
 
 
 def cancel_some(group: str, reason: str | None) -> Ask[Reply]:
     """Cancel open items of a group, as many as one command may; ``more`` says whether there are others."""
-    return Ask("cancel", _whole, {"group": group, "reason": reason})
+    return Ask("cancel", whole, {"group": group, "reason": reason})
 
 
 def edit(
     id: Reference, *, priority: str | None = None, queue: str | None = None, delay: Seconds | None = None
 ) -> Ask[Reply]:
     """Change an item that nobody holds."""
-    return Ask("edit", _whole, {"id": id, "priority": priority, "queue": queue, "delay": milliseconds(delay)})
+    return Ask("edit", whole, {"id": id, "priority": priority, "queue": queue, "delay": milliseconds(delay)})
 
 
 def batch(commands: list[list[Any]], *, atomic: bool | None = None, key: str | None = None) -> Ask[Reply]:
     """Commands ``[verb, arguments]`` in one frame."""
-    return Ask("batch", _whole, {"commands": commands, "atomic": atomic, "key": key})
+    return Ask("batch", whole, {"commands": commands, "atomic": atomic, "key": key})
+
+
+def held() -> Ask[list[Claimed]]:
+    """What this agent holds; with tokens where this user claimed it."""
+    return Ask("held", _all_held, {}, acts=True)
 
 
 # -- looking -------------------------------------------------------------------------------------------
@@ -338,12 +318,12 @@ def batch(commands: list[list[Any]], *, atomic: bool | None = None, key: str | N
 
 def show(id: Reference) -> Ask[Reply]:
     """Everything about one item."""
-    return Ask("show", _whole, {"id": id})
+    return Ask("show", whole, {"id": id})
 
 
 def page(filters: Mapping[str, object], limit: int, after_id: int | None) -> Ask[Reply]:
     """One page of a list."""
-    return Ask("list", _whole, {**filters, "limit": limit, "after_id": after_id})
+    return Ask("list", whole, {**filters, "limit": limit, "after_id": after_id})
 
 
 def filtered(
@@ -373,7 +353,7 @@ def count(
     older: Seconds | None = None,
 ) -> Ask[int]:
     """How many items there are; open ones, unless ``state`` or ``all`` says otherwise."""
-    return Ask("count", _member("count"), filtered(state, queue, type, team, agent, group, all, older))
+    return Ask("count", member("count"), filtered(state, queue, type, team, agent, group, all, older))
 
 
 def count_by(
@@ -388,12 +368,12 @@ def count_by(
     older: Seconds | None = None,
 ) -> Ask[dict[str, int]]:
     """How many items there are by ``state``, ``queue``, ``type``, ``team``, ``agent`` or ``group``."""
-    return Ask("count", _member("by"), {**filtered(state, queue, type, team, agent, group, all, older), "by": by})
+    return Ask("count", member("by"), {**filtered(state, queue, type, team, agent, group, all, older), "by": by})
 
 
 def get(id: Reference, what: str = "payload") -> Ask[bytes]:
     """The item's ``payload``, ``checkpoint``, ``output`` or ``result``; NotFound if it has none."""
-    return Ask("get", _member("data"), {"id": id, "what": what})
+    return Ask("get", member("data"), {"id": id, "what": what})
 
 
 def wait(*ids: Reference, group: str | None = None, any: bool | None = None, timeout: Seconds = 3600) -> Ask[Reply]:
@@ -403,111 +383,4 @@ def wait(*ids: Reference, group: str | None = None, any: bool | None = None, tim
         Refused: with the code ``timeout``, when it takes longer than ``timeout`` seconds.
     """
     milliseconds(timeout)
-    return Ask("wait", _whole, {"ids": list(ids) or None, "group": group, "any": any}, wait=timeout)
-
-
-# -- agents, queues, daemon ----------------------------------------------------------------------------
-
-
-def register(
-    *,
-    team: str | None = None,
-    capacity: int | None = None,
-    specialization: str | None = None,
-    slots: int | None = None,
-    labels: Words | None = None,
-    heartbeat: Seconds | None = None,
-    takeover: bool | None = None,
-) -> Ask[Reply]:
-    """Make this agent known, with what it can do. Its claims then stand and fall with this process."""
-    arguments = {
-        "team": team,
-        "capacity": capacity,
-        "specialization": specialization,
-        "slots": slots,
-        "labels": as_words(labels),
-        "heartbeat": milliseconds(heartbeat),
-        "takeover": takeover,
-    }
-    return Ask("register", _whole, arguments, acts=True, watches=True)
-
-
-def held() -> Ask[list[Claimed]]:
-    """What this agent holds; with tokens where this user claimed it."""
-    return Ask("held", _all_held, {}, acts=True)
-
-
-def agents(agent: str | None = None) -> Ask[list[Reply]]:
-    """All agents, or one."""
-    return Ask("agents", _member("agents"), {"agent": agent})
-
-
-def explain(id: Reference | None = None, *, agent: str | None = None, queue: str | None = None) -> Ask[Reply]:
-    """Why nobody has an item (``agent``: why that agent has not), why an agent gets nothing, why a queue stands still.
-
-    ``reasons`` are dictionaries with ``code``, ``message`` and facts; ``claimable`` whether a claim would be granted.
-    """
-    return Ask("explain", _whole, {"id": id, "agent": agent, "queue": queue})
-
-
-def queues(queue: str | None = None, *, stats: bool | None = None) -> Ask[list[Reply]]:
-    """All queues, or one; with ``stats`` also what has gone through them since the daemon started."""
-    return Ask("queues", _member("queues"), {"queue": queue, "stats": stats})
-
-
-def queue_set(
-    queue: str,
-    *,
-    closed: bool | None = None,
-    limit: int | None = None,
-    max_length: int | None = None,
-    lease: Seconds | None = None,
-    max_attempts: int | None = None,
-    crash_cap: int | None = None,
-    stall_after: Seconds | None = None,
-) -> Ask[Reply]:
-    """Change a queue's settings; ``closed`` lets nothing new in."""
-    arguments = {
-        "queue": queue,
-        "closed": closed,
-        "limit": limit,
-        "max_length": max_length,
-        "lease": milliseconds(lease),
-        "max_attempts": max_attempts,
-        "crash_cap": crash_cap,
-        "stall_after": milliseconds(stall_after),
-    }
-    return Ask("queue_set", _whole, arguments)
-
-
-def pause(
-    queue: str | None = None,
-    *,
-    all: bool | None = None,
-    reason: str | None = None,
-    hard: bool | None = None,
-    lasts: Seconds | None = None,
-) -> Ask[Reply]:
-    """Stop claims from a queue, or all; ``hard`` also asks holders to stop. After ``lasts`` it ends by itself."""
-    arguments = {"queue": queue, "all": all, "reason": reason, "hard": hard, "lasts": milliseconds(lasts)}
-    return Ask("pause", _whole, arguments)
-
-
-def resume(queue: str | None = None, *, all: bool | None = None) -> Ask[Reply]:
-    """End a pause."""
-    return Ask("resume", _whole, {"queue": queue, "all": all})
-
-
-def quiet(agent: str) -> Ask[Reply]:
-    """Let an agent claim nothing more."""
-    return Ask("quiet", _whole, {"agent": agent})
-
-
-def wake(agent: str) -> Ask[Reply]:
-    """Let a quiet agent claim again."""
-    return Ask("wake", _whole, {"agent": agent})
-
-
-def evict(agent: str) -> Ask[Reply]:
-    """Forget an agent; what it holds is ready again."""
-    return Ask("evict", _whole, {"agent": agent})
+    return Ask("wait", whole, {"ids": list(ids) or None, "group": group, "any": any}, wait=timeout)

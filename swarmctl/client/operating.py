@@ -3,21 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from swarmctl.client.ask import Ask, Reply, Seconds, Words, as_words, milliseconds
-
-if TYPE_CHECKING:
-    from swarmctl.client.asker import Asker
-
-
-def _reply(_: Asker, reply: Reply) -> Reply:
-    return reply
-
-
-def _settings(_: Asker, reply: Reply) -> list[Reply]:
-    rows: list[Reply] = reply["settings"]
-    return rows
+from swarmctl.client.ask import Ask, Reply, Seconds, Words, as_words, member, milliseconds, whole
 
 
 def export_page(
@@ -35,7 +22,7 @@ def export_page(
     """
     many = {"state": state, "queue": queue, "type": type, "team": team}
     filters: dict[str, object] = {name: as_words(words) for name, words in many.items()}
-    return Ask("export", _reply, {**filters, "group": group, "after": after})
+    return Ask("export", whole, {**filters, "group": group, "after": after})
 
 
 def import_rows(
@@ -56,22 +43,12 @@ def import_rows(
         key: makes the request repeatable.
     """
     arguments = {"run": run, "rows": [list(row) for row in rows], "claimed": claimed, "dry_run": dry_run, "key": key}
-    return Ask("import", _reply, arguments)
-
-
-def _sections(_: Asker, reply: Reply) -> dict[str, Reply]:
-    sections: dict[str, Reply] = reply["sections"]
-    return sections
-
-
-def _conditions(_: Asker, reply: Reply) -> list[Reply]:
-    rows: list[Reply] = reply["conditions"]
-    return rows
+    return Ask("import", whole, arguments)
 
 
 def config(*names: str) -> Ask[list[Reply]]:
     """The settings that the daemon runs with: all, or these."""
-    return Ask("config", _settings, {"names": list(names) or None})
+    return Ask("config", member("settings"), {"names": list(names) or None})
 
 
 def config_set(values: Mapping[str, str], *, persist: bool | None = None) -> Ask[list[Reply]]:
@@ -79,12 +56,12 @@ def config_set(values: Mapping[str, str], *, persist: bool | None = None) -> Ask
 
     ``persist`` changes nothing, and returns with each the ``line`` that the daemon's file may have for it.
     """
-    return Ask("config_set", _settings, {"values": dict(values), "persist": persist})
+    return Ask("config_set", member("settings"), {"values": dict(values), "persist": persist})
 
 
 def config_unset(*names: str) -> Ask[list[Reply]]:
     """Take back what ``config_set`` changed."""
-    return Ask("config_unset", _settings, {"names": list(names)})
+    return Ask("config_unset", member("settings"), {"names": list(names)})
 
 
 def reload(*, unset: Words | None = None) -> Ask[Reply]:
@@ -92,17 +69,17 @@ def reload(*, unset: Words | None = None) -> Ask[Reply]:
 
     ``unset`` also takes back what ``config_set`` changed.
     """
-    return Ask("reload", _reply, {"unset": as_words(unset)})
+    return Ask("reload", whole, {"unset": as_words(unset)})
 
 
 def stats(section: str | None = None) -> Ask[dict[str, Reply]]:
     """What the daemon counts, by section: all, or one."""
-    return Ask("stats", _sections, {"section": section})
+    return Ask("stats", member("sections"), {"section": section})
 
 
 def health() -> Ask[list[Reply]]:
     """What is not as it should be: named conditions, the gravest first; nothing when all is well."""
-    return Ask("health", _conditions, {})
+    return Ask("health", member("conditions"), {})
 
 
 def journal_part(
@@ -134,7 +111,7 @@ def journal_part(
         dry_run: of ``archive``: only tell what would be done.
     """
     arguments = {"want": want, "stream": stream, "deep": deep, "measure": measure, "digest": digest}
-    return Ask("journal", _reply, {**arguments, "since": since, "id": id, "all": all, "dry_run": dry_run})
+    return Ask("journal", whole, {**arguments, "since": since, "id": id, "all": all, "dry_run": dry_run})
 
 
 def clear(
@@ -152,7 +129,7 @@ def clear(
     they were submitted.
     """
     arguments = {"queue": queue, "state": as_words(state), "older": milliseconds(older), "held": held}
-    return Ask("clear", _reply, {**arguments, "reason": reason, "after_id": after_id})
+    return Ask("clear", whole, {**arguments, "reason": reason, "after_id": after_id})
 
 
 def snapshot(upto: int | None = None, *, wait: Seconds = 60) -> Ask[Reply]:
@@ -161,19 +138,19 @@ def snapshot(upto: int | None = None, *, wait: Seconds = 60) -> Ask[Reply]:
     Ask again then, with the ``upto`` of the reply; ``share`` says how far it is.
     """
     milliseconds(wait)
-    return Ask("snapshot", _reply, {"upto": upto}, wait=wait)
+    return Ask("snapshot", whole, {"upto": upto}, wait=wait)
 
 
 def reindex() -> Ask[Reply]:
     """Go through the daemon's indexes: ``items`` looked at, how many entries ``differed`` and were put right, which."""
-    return Ask("reindex", _reply, {})
+    return Ask("reindex", whole, {})
 
 
 def status() -> Ask[Reply]:
     """How the daemon is."""
-    return Ask("status", _reply, {})
+    return Ask("status", whole, {})
 
 
 def dashboard(queues: int | None = None, agents: int | None = None, failures: int | None = None) -> Ask[Reply]:
     """How the daemon is, and the queues, agents and failures that somebody would look at first, at most so many."""
-    return Ask("dashboard", _reply, {"queues": queues, "agents": agents, "failures": failures})
+    return Ask("dashboard", whole, {"queues": queues, "agents": agents, "failures": failures})

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from swarmctl.client import asking, operating
+from swarmctl.client import asking, governing, operating
 from swarmctl.client.ask import Ask
 
 if TYPE_CHECKING:
@@ -92,17 +92,17 @@ class Verbs:
     count = Verb(asking.count)
     count_by = Verb(asking.count_by)
     get = Verb(asking.get)
-    register = Verb(asking.register)
+    register = Verb(governing.register)
     held = Verb(asking.held)
-    agents = Verb(asking.agents)
-    explain = Verb(asking.explain)
-    queues = Verb(asking.queues)
-    queue_set = Verb(asking.queue_set)
-    pause = Verb(asking.pause)
-    resume = Verb(asking.resume)
-    quiet = Verb(asking.quiet)
-    wake = Verb(asking.wake)
-    evict = Verb(asking.evict)
+    agents = Verb(governing.agents)
+    explain = Verb(governing.explain)
+    queues = Verb(governing.queues)
+    queue_set = Verb(governing.queue_set)
+    pause = Verb(governing.pause)
+    resume = Verb(governing.resume)
+    quiet = Verb(governing.quiet)
+    wake = Verb(governing.wake)
+    evict = Verb(governing.evict)
     clear = Verb(operating.clear)
     reindex = Verb(operating.reindex)
     status = Verb(operating.status)

@@ -129,7 +129,8 @@ def value(option: Option) -> Place:
 
 def _names() -> dict[str, Verb]:
     """Every verb and every short form of one, as they are typed; a noun alone is one as well."""
-    return {name: verbs.VERBS[known] for name, known in ({name: name for name in verbs.VERBS} | parse.SHORT).items()}
+    known = verbs.every()
+    return {**known, **{name: known[verb] for name, verb in parse.SHORT.items()}}
 
 
 def spoken() -> list[Spoken]:

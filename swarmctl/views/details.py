@@ -18,36 +18,33 @@ if TYPE_CHECKING:
 
     Facts = Mapping[str, Any]
 
-_ITEM = tuple(
-    group.split()
-    for group in (
-        "agent watching percent status message claimed_at lease_until stalled",
-        "reason exit_status blocked_by blocked_reason due_at ready_at ended_at note points",
-        "attempt attempts_max failures crashes releases",
-        "queue team group ref unique require after on_failure lease max_runtime",
-        "payload_size checkpoint_size output_size result_size",
-        "created_at submitted_by changed_by fence",
-    )
+
+def groups(*names: str) -> tuple[list[str], ...]:
+    """Names of fields, in the groups in which they are shown."""
+    return tuple(group.split() for group in names)
+
+
+_ITEM = groups(
+    "agent watching percent status message claimed_at lease_until stalled",
+    "reason exit_status blocked_by blocked_reason due_at ready_at ended_at note points",
+    "attempt attempts_max failures crashes releases",
+    "queue team group ref unique require after on_failure lease max_runtime",
+    "payload_size checkpoint_size output_size result_size",
+    "created_at submitted_by changed_by fence",
 )
 _TOLD = frozenset(("id", "state", "type", "priority", "description"))
 _ZERO = frozenset("failures crashes releases payload_size checkpoint_size output_size result_size".split())
 _ALARMING = {"reason": RED, "blocked_reason": YELLOW, "stalled": RED, "paused": YELLOW, "conditions": RED}
 
-_QUEUE = tuple(
-    group.split()
-    for group in (
-        "queue paused paused_until closed oldest_ready_at",
-        "ready claimed scheduled blocked buried done cancelled",
-        "limit max_length lease max_attempts crash_cap stall_after",
-    )
+_QUEUE = groups(
+    "queue paused paused_until closed oldest_ready_at",
+    "ready claimed scheduled blocked buried done cancelled",
+    "limit max_length lease max_attempts crash_cap stall_after",
 )
-_AGENT = tuple(
-    group.split()
-    for group in (
-        "agent state team specialization labels",
-        "holds slots capacity",
-        "seen_at watching heartbeat registered uid",
-    )
+_AGENT = groups(
+    "agent state team specialization labels",
+    "holds slots capacity",
+    "seen_at watching heartbeat registered uid",
 )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from swarmctl.render import amount, clock, span
 from swarmctl.views.dashboard import rates
-from swarmctl.views.details import grouped
+from swarmctl.views.details import grouped, groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,14 +18,11 @@ if TYPE_CHECKING:
 
     Facts = Mapping[str, Any]
 
-_GROUPS = tuple(
-    group.split()
-    for group in (
-        "state paused conditions",
-        "items queues agents",
-        "durability position journal disk",
-        "socket state_dir programs",
-    )
+_GROUPS = groups(
+    "state paused conditions",
+    "items queues agents",
+    "durability position journal disk",
+    "socket state_dir programs",
 )
 
 
