@@ -13,6 +13,7 @@ the journal lies on. Targets are ratios to those wherever that makes sense, so t
 ``items``      many items: memory, and start
 ``recovery``   a million items: recovery, memory, a fold under load; and room that was made before
 ``looks``      what people look at, with many items and with few
+``moving``     export and import of many items
 ``agents``     agents that only heartbeat; the death of a watched process
 ``bytes``      what the journal takes for a command
 ``peers``      beanstalkd and redis, if they are installed

@@ -17,6 +17,7 @@ from tests.benchmark.following import following
 from tests.benchmark.ground import DEFAULT_PLACE, Ground, ground, machine
 from tests.benchmark.items import items
 from tests.benchmark.looks import looks
+from tests.benchmark.moving import moving
 from tests.benchmark.peers import peers
 from tests.benchmark.programs import programs
 
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "recovery": recovery.recovery,
     "room": recovery.room,
     "looks": looks,
+    "moving": moving,
     "heartbeats": heartbeats,
     "death": death,
     "journal": in_journal.journal,
