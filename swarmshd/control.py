@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from swarmshd.commands import Config, ConfigSet, ConfigUnset, Refusal, Reload, Request
+from swarmshd.commands import Refusal, Request
+from swarmshd.commands.governing import ConfigSet, ConfigUnset, Reload
+from swarmshd.commands.looks import Config
 from swarmshd.configuration import ConfigError, Configuration, Excluded, Proposal, known
 from swarmshd.engine import PERSON, Client, Condition, Engine
 from swarmshd.server import Access, Server

@@ -19,7 +19,8 @@ import trio
 
 from swarmshd import __version__, commands
 from swarmshd.carrier.streams import Streams
-from swarmshd.commands import Actor, JournalFiles, Refusal
+from swarmshd.commands import Actor, Refusal
+from swarmshd.commands.looks import JournalFiles
 from swarmshd.engine import PERSON, Condition
 from swarmshd.protocol import VERBS, VERSION, Decoder, FrameTooLarge
 from swarmshd.server import Access

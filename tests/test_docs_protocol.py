@@ -11,6 +11,7 @@ import cbor2
 import pytest
 
 from swarmshd import commands, protocol
+from swarmshd.commands import rows, values
 from swarmshd.protocol import CODES
 from swarmshd.told import EVERYTHING, Place, tell
 from tests.pages import ROOT, Section, examples, page, sections
@@ -18,27 +19,27 @@ from tests.test_told import SAMPLES
 from tests.wire import Refused, Wire, framed
 
 KINDS: dict[Any, str] = {
-    commands.Name: "name",
-    commands.QueueName: "name",
-    commands.Text: "text",
-    commands.Note: "note",
-    commands.Bytes: "bytes",
-    commands.Assignments: "map",
-    commands.Milliseconds: "ms",
-    commands.Instant: "time",
-    commands.Count: "int",
-    commands.ItemId: "number",
-    commands.Position: "number",
-    commands.Percent: "percent",
-    commands.Priority: "priority",
-    commands.Reference: "id",
+    values.Name: "name",
+    values.QueueName: "name",
+    values.Text: "text",
+    values.Note: "note",
+    values.Bytes: "bytes",
+    values.Assignments: "map",
+    values.Milliseconds: "ms",
+    values.Instant: "time",
+    values.Count: "int",
+    values.ItemId: "number",
+    values.Position: "number",
+    values.Percent: "percent",
+    values.Priority: "priority",
+    values.Reference: "id",
     bool: "bool",
     str: "word",
-    commands.Kin: "kin",
-    commands.Rows: "list",
-    tuple[commands.Kin, ...]: "kins",
-    tuple[commands.Name, ...]: "names",
-    tuple[commands.Reference, ...]: "ids",
+    values.Kin: "kin",
+    rows.Rows: "list",
+    tuple[values.Kin, ...]: "kins",
+    tuple[values.Name, ...]: "names",
+    tuple[values.Reference, ...]: "ids",
     tuple[str, ...]: "words",
 }
 KINDS |= {kind | None: word for kind, word in KINDS.items()}
@@ -92,10 +93,10 @@ def test_every_argument_is_described(verb):
     assert documented == expected
 
 
-@pytest.mark.parametrize("kind", commands.IMPORTED)
+@pytest.mark.parametrize("kind", rows.IMPORTED)
 def test_every_field_of_a_row_is_described(kind):
     documented = {name: rest for name, (rest, _) in OBJECTS[f"{kind.capitalize()} row"].items()}
-    assert documented == {f.name: _argument(f) for f in attrs.fields(commands.IMPORTED[kind])}
+    assert documented == {f.name: _argument(f) for f in attrs.fields(rows.IMPORTED[kind])}
 
 
 def _argument(field: Any) -> str:
@@ -105,7 +106,7 @@ def _argument(field: Any) -> str:
     if default is None or default == ():
         return KINDS[field.type]
     shown = default[0] if isinstance(default, tuple) else default
-    if field.type is commands.Priority:
+    if field.type is values.Priority:
         shown = protocol.PRIORITIES[default]
     return f"{KINDS[field.type]} , default {str(shown).lower()}"
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from swarmshd import commands, protocol
-from swarmshd.commands import Refusal
+from swarmshd.commands import Refusal, values
 from tests.rules import HOUR, MINUTE, SECOND, House, check, rows
 
 SUBMIT = {"type": "t", "description": "d"}
@@ -15,8 +15,8 @@ COUNT_MAX = (1 << 31) - 1
 NAME, NOTE, AFTER, LABELS, SUBMITS = (
     protocol.NAME_MAX, protocol.NOTE_MAX, protocol.AFTER_MAX, protocol.LABELS_MAX, protocol.SUBMITS_MAX,
 )  # fmt: skip
-FILTER, CLAIM, LIST, ID = commands.FILTER_MAX, commands.CLAIM_MAX, commands.LIST_MAX, commands.ID_MAX
-DURATION, INSTANT = commands.DURATION_MAX, commands.INSTANT_MAX
+FILTER, CLAIM, LIST, ID = values.FILTER_MAX, values.CLAIM_MAX, values.LIST_MAX, values.ID_MAX
+DURATION, INSTANT = values.DURATION_MAX, values.INSTANT_MAX
 AGENT = {"agent": "a"}
 ALL = {"all": True}
 

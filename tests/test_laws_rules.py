@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from swarmshd import commands, events, protocol
-from swarmshd.commands import Actor, Refusal
+from swarmshd.commands import Actor, Refusal, values
 from swarmshd.workqueue import ready as ready_index
 from swarmshd.workqueue import records
 from swarmshd.workqueue.drawing import draws
@@ -230,7 +230,7 @@ def test_law_everything_is_bounded_on_the_wire():
         ("submit", {"type": "t", "description": "d", "require": [f"l{n}" for n in range(protocol.LABELS_MAX + 1)]}),
         ("register", {"agent": "a", "labels": [f"l{n}" for n in range(protocol.LABELS_MAX + 1)]}),
         ("batch", {"commands": [["show", {"id": 1}]] * (protocol.SUBMITS_MAX + 1)}),
-        ("claim", {"agent": "a", "type": [f"t{n}" for n in range(commands.FILTER_MAX + 1)]}),
+        ("claim", {"agent": "a", "type": [f"t{n}" for n in range(values.FILTER_MAX + 1)]}),
     ):
         with pytest.raises(Refusal, match="the limit is") as caught:
             commands.structure(verb, arguments, 1000)

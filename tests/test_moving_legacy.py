@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from swarmctl.moving import legacy, lines, writing
 from swarmctl.moving.legacy import Completion, Unusable
 from swarmshd import cbor, commands
+from swarmshd.commands import rows
 from tests.conftest import ROOT
 
 DATA = ROOT / "tests" / "data" / "swarmsh"
@@ -129,7 +130,7 @@ def test_what_is_wrong_is_made_right_and_kept_as_it_was(fields, found, repaired)
     assert {name: made[name] for name in found if name != "ref"} == {n: v for n, v in found.items() if n != "ref"}
     assert any(repaired in each for each in repairs) if repaired else repairs == []
     request = commands.structure("import", {"run": "r", "rows": [["item", made]]}, uid=0)
-    assert [type(each) for each in request.command.rows] == [commands.Row]
+    assert [type(each) for each in request.command.rows] == [rows.Row]
 
 
 def test_names_that_differ_stay_different():

@@ -9,7 +9,8 @@ import time
 
 from swarmshd.carrier.digest import State, state_of
 from swarmshd.carrier.streams import Stream, Streams
-from swarmshd.commands import JournalFiles, Refusal, encode_body
+from swarmshd.commands import Refusal, encode_body
+from swarmshd.commands.looks import JournalFiles
 from swarmshd.engine import Client, Engine, Errand
 from swarmshd.keeper import Keeper
 

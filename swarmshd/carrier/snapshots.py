@@ -9,7 +9,8 @@ from typing import Any
 
 import trio
 
-from swarmshd.commands import Refusal, Snapshot, encode_body
+from swarmshd.commands import Refusal, encode_body
+from swarmshd.commands.governing import Snapshot
 from swarmshd.engine import Engine, Errand
 from swarmshd.keeper import FoldFailed, Keeper
 

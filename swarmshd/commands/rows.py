@@ -1,7 +1,6 @@
 """The rows of an ``import``, and of what ``export`` gives: items, agents and queues from elsewhere.
 
-A row has many fields and says few of them. What it does not say is found in its class, and a row that says a
-default says no more than one that leaves it out.
+A row has many fields and says few of them; one that says a default says no more than one that leaves it out.
 """
 
 from collections.abc import Mapping

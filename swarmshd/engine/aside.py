@@ -8,7 +8,9 @@ daemon is to do to itself.
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from swarmshd.commands import Count, History, Position, Refusal, Request, Watch
+from swarmshd.commands import Refusal, Request
+from swarmshd.commands.looks import History, Watch
+from swarmshd.commands.values import Count, Position
 from swarmshd.engine.client import Client
 from swarmshd.engine.errands import Errand, Errands
 from swarmshd.engine.following import Follower, Following

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from attrs import evolve
 
 from swarmshd import events as e
-from swarmshd.commands import Actor, Heartbeat, Name, Note, Refusal, Request
+from swarmshd.commands import Actor, Refusal, Request
+from swarmshd.commands.values import Name, Note
+from swarmshd.commands.work import Heartbeat
 from swarmshd.settings import Settings
 from swarmshd.workqueue.queue import WorkQueue
 from swarmshd.workqueue.records import Item

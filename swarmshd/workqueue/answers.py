@@ -6,22 +6,9 @@ replies to changes are made here and not where the change was decided.
 
 from typing import Any
 
-from swarmshd.commands import (
-    Cancel,
-    Claim,
-    ClaimNew,
-    Evict,
-    Heartbeat,
-    Kick,
-    Lock,
-    Pause,
-    QueueSet,
-    Refusal,
-    Resume,
-    Submit,
-    SubmitAll,
-    Unlock,
-)
+from swarmshd.commands import Refusal
+from swarmshd.commands.governing import Evict, Pause, QueueSet, Resume
+from swarmshd.commands.work import Cancel, Claim, ClaimNew, Heartbeat, Kick, Lock, Submit, SubmitAll, Unlock
 from swarmshd.workqueue import looking
 from swarmshd.workqueue.desk import Desk, find, holder, max_attempts
 from swarmshd.workqueue.holding import fenced_by, heartbeat_lost

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from swarmshd import events as e
-from swarmshd.commands import Claim, ClaimNew, Lock, Refusal, Submit
+from swarmshd.commands import Refusal
+from swarmshd.commands.work import Claim, ClaimNew, Lock, Submit
 from swarmshd.protocol import counted
 from swarmshd.workqueue.desk import (
     Desk,

@@ -9,7 +9,8 @@ from itertools import chain, islice
 from typing import Any
 
 from swarmshd import events as e
-from swarmshd.commands import Clear, Refusal
+from swarmshd.commands import Refusal
+from swarmshd.commands.work import Clear
 from swarmshd.workqueue.desk import Desk
 from swarmshd.workqueue.records import CLAIMED, ENDED, OPEN, Item
 

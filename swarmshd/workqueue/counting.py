@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from swarmshd.commands import CountItems
+from swarmshd.commands.looks import CountItems
 from swarmshd.workqueue.desk import Desk, queues_of_work
 from swarmshd.workqueue.looking import agent_of, born_before, matches
 from swarmshd.workqueue.ready import Bucket

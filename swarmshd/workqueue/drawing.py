@@ -7,20 +7,10 @@ may take at most, so that a rule never finds none.
 from collections.abc import Callable
 from typing import Any
 
-from swarmshd.commands import (
-    Batch,
-    Cancel,
-    Claim,
-    Clear,
-    Evict,
-    Heartbeat,
-    Import,
-    Lock,
-    Refusal,
-    Register,
-    Request,
-    SubmitAll,
-)
+from swarmshd.commands import Batch, Refusal, Request
+from swarmshd.commands.governing import Evict, Register
+from swarmshd.commands.rows import Import
+from swarmshd.commands.work import Cancel, Claim, Clear, Heartbeat, Lock, SubmitAll
 from swarmshd.workqueue.desk import Desk
 from swarmshd.workqueue.importing import kept_id
 

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from swarmshd.commands import Claim, Explain, Refusal, one_line
+from swarmshd.commands import Refusal, one_line
+from swarmshd.commands.looks import Explain
+from swarmshd.commands.work import Claim
 from swarmshd.protocol import PRIORITIES
 from swarmshd.workqueue.claiming import filter_of, may_claim, this_one
 from swarmshd.workqueue.desk import Desk, agent_for, find_any, max_attempts, queue_setting, queues_of_work

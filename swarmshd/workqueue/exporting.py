@@ -7,7 +7,9 @@ for stands before it. Each page is the state at its own moment; what changes bet
 from collections.abc import Iterator
 from typing import Any
 
-from swarmshd.commands import Export, Refusal, said
+from swarmshd.commands import Refusal
+from swarmshd.commands.looks import Export
+from swarmshd.commands.rows import said
 from swarmshd.protocol import PRIORITIES
 from swarmshd.workqueue.desk import Desk
 from swarmshd.workqueue.records import BLOCKED, ENDED, SCHEDULED, Agent, Item

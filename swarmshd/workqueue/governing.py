@@ -4,7 +4,8 @@ from itertools import islice
 from typing import Any
 
 from swarmshd import events as e
-from swarmshd.commands import Evict, Pause, QueueSet, Quiet, Refusal, Register, Resume, Wake
+from swarmshd.commands import Refusal
+from swarmshd.commands.governing import Evict, Pause, QueueSet, Quiet, Register, Resume, Wake
 from swarmshd.protocol import counted
 from swarmshd.workqueue.desk import Desk, agent_for, check_lease, room_for_agent
 from swarmshd.workqueue.policy import AGENT_GONE_KEPT, AGENT_IDLE_KEPT

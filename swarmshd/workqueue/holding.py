@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from swarmshd import events as e
-from swarmshd.commands import Bury, Complete, Fail, Heartbeat, Hold, Progress, Reference, Refusal, Release
+from swarmshd.commands import Refusal
+from swarmshd.commands.values import Reference
+from swarmshd.commands.work import Bury, Complete, Fail, Heartbeat, Hold, Progress, Release
 from swarmshd.workqueue.desk import (
     Desk,
     check_size,

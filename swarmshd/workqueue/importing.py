@@ -19,7 +19,8 @@ from typing import Any
 import attrs
 
 from swarmshd import events as e
-from swarmshd.commands import Import, ImportedAgent, ImportedItem, ImportedQueue, Refusal, Row, content
+from swarmshd.commands import Refusal
+from swarmshd.commands.rows import Import, ImportedAgent, ImportedItem, ImportedQueue, Row, content
 from swarmshd.protocol import AFTER_MAX, DEPENDANTS_MAX, LABELS_MAX, LEGACY_MAX, ON_FAILURE, STATES, counted
 from swarmshd.workqueue.desk import Desk, check_size, lease_of, room_for_agent, too_many_kinds
 from swarmshd.workqueue.exporting import (

@@ -10,7 +10,9 @@ forgotten. The verbs of items do not know it (see :func:`swarmshd.workqueue.desk
 from collections.abc import Iterator
 
 from swarmshd import events as e
-from swarmshd.commands import MEDIUM, Lock, Refusal, Unlock
+from swarmshd.commands import Refusal
+from swarmshd.commands.values import MEDIUM
+from swarmshd.commands.work import Lock, Unlock
 from swarmshd.workqueue.claiming import check_watch, take
 from swarmshd.workqueue.desk import Desk, agent_for, check_lease, holds, room_for_agent
 from swarmshd.workqueue.records import CLAIMED, HOLDS_MAX, LOCKS, READY

@@ -9,19 +9,9 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
 
-from swarmshd.commands import (
-    Agents,
-    Filter,
-    Get,
-    Held,
-    List,
-    Queues,
-    Reference,
-    Refusal,
-    Show,
-    Wait,
-    Watch,
-)
+from swarmshd.commands import Refusal
+from swarmshd.commands.looks import Agents, Filter, Get, Held, List, Queues, Show, Wait, Watch
+from swarmshd.commands.values import Reference
 from swarmshd.protocol import PRIORITIES, counted
 from swarmshd.workqueue.desk import Desk, find, find_any, lease_of, max_attempts, queues_of_work
 from swarmshd.workqueue.ready import Shape

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from itertools import islice
 
 from swarmshd import events as e
-from swarmshd.commands import Cancel, Edit, Kick, Refusal
+from swarmshd.commands import Refusal
+from swarmshd.commands.work import Cancel, Edit, Kick
 from swarmshd.protocol import counted
 from swarmshd.workqueue.desk import Desk, find, is_ended, own_or_admin, queue_setting, too_many_kinds
 from swarmshd.workqueue.records import BLOCKED, BURIED, CLAIMED, Item

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from heapq import nlargest, nsmallest
 from typing import Any
 
-from swarmshd.commands import Dashboard
+from swarmshd.commands.looks import Dashboard
 from swarmshd.workqueue.desk import Desk, queues_of_work
 from swarmshd.workqueue.looking import agent_state, agent_view, present, queue_view
 from swarmshd.workqueue.records import (

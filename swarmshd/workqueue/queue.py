@@ -10,14 +10,8 @@ from typing import Any
 from attrs import evolve
 
 from swarmshd import events as e
-from swarmshd.commands import (
-    READS,
-    Actor,
-    Heartbeat,
-    Progress,
-    Refusal,
-    Request,
-)
+from swarmshd.commands import READS, Actor, Refusal, Request
+from swarmshd.commands.work import Heartbeat, Progress
 from swarmshd.workqueue import (
     answers,
     claiming,

@@ -6,7 +6,9 @@ from operator import attrgetter
 from typing import Any
 
 from swarmshd import events as e
-from swarmshd.commands import MEDIUM, Refusal, Submit, SubmitAll
+from swarmshd.commands import Refusal
+from swarmshd.commands.values import MEDIUM
+from swarmshd.commands.work import Submit, SubmitAll
 from swarmshd.protocol import DEPENDANTS_MAX, counted
 from swarmshd.workqueue.desk import Desk, check_lease, check_size, find, queue_setting, too_many_kinds
 from swarmshd.workqueue.ready import Kind

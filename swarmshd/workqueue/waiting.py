@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sized
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-from swarmshd.commands import Actor, Request, Wait
+from swarmshd.commands import Actor, Request
+from swarmshd.commands.looks import Wait
 from swarmshd.workqueue.ready import Shape
 
 
