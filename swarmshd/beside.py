@@ -11,6 +11,9 @@ from contextlib import suppress
 
 NICENESS = 10
 
+GONE = 75
+"""Exit status: something was removed that was to be read, as it is to be kept no longer; it may be asked again."""
+
 PR_SET_PDEATHSIG = 1
 
 

@@ -13,7 +13,8 @@ events are left, and whether ``since`` is a position that can be gone on from. T
 now and then without an event, so that whoever reads learns how far it is. It takes as much as it wants, and meanwhile
 nothing more is read.
 
-Exit status: 0 all told; 74 the disk failed; 78 damage, or a difference of formats. Every failure is one line.
+Exit status: 0 all told; 74 the disk failed; 75 something was removed before it was told, and whoever asks again is
+told of the rest; 78 damage, or a difference of formats. Every failure is one line.
 """
 
 import argparse
@@ -190,6 +191,8 @@ def main() -> int:
         if options.format != events.FORMAT:
             raise Declined(f"the daemon reads format {options.format}, this program {events.FORMAT}: restart it")
         run(options.directory, Wish(json.load(sys.stdin.buffer)), sys.stdout.buffer)
+    except journal.Gone as error:
+        return beside.fail("history", error, beside.GONE)
     except (journal.JournalError, Declined) as error:
         return beside.fail("history", error, 78)
     except OSError as error:

@@ -384,6 +384,34 @@ async def test_history_is_everything_of_some_items_as_far_as_it_is_kept(tmp_path
         assert (await answer(engine, "history", ids=[99_999]))[0] == "not_found"
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_is_removed_while_it_is_told_is_history_no_longer(tmp_path, at_once):
+    """Who reads page by page goes on with what is kept; nobody is told that the journal is damaged."""
+    engine = begin(tmp_path, *SMALL).engine
+    (first,) = put(engine)
+    for _ in range(30):
+        put(engine, 100)
+    ask(engine, "cancel", id=first)
+    fold(engine, tmp_path)
+    peer, watcher = Peer(), Peer()
+    async with carrying(engine, tmp_path) as carrier:
+        since = 0
+        if not at_once:
+            page = await answer(engine, "watch", watcher, since=1, limit=10)
+            since = page["position"]
+            assert page["more"]
+            assert (await answer(engine, "history", peer, ids=[first], limit=1))["events"][0]["event"] == "submitted"
+        engine.journal.tend_archive(Terms(1 << 60, 0, 0), 1 << 50)
+        events, _ = await pages(engine, "history", 1, ids=[first])
+        assert events == []
+        found = await answer(engine, "watch", watcher, since=since, limit=1000)
+        while isinstance(found, dict):  # what the process had in hand is told
+            found = await answer(engine, "watch", watcher, since=found["position"], limit=1000)
+        code, facts = found
+        assert (code, facts["oldest"]) == ("position_gone", engine.journal.durable)
+        assert carrier is not None
+
+
 async def test_a_history_ends_with_its_client(tmp_path, monkeypatch):
     """The processes that read for somebody end when nobody asks them any more."""
     monkeypatch.setattr(past, "LOOK_SECONDS", 0.01)

@@ -337,7 +337,8 @@ class Life:
         """What is in the archive is whole; what is left of the past has no gap."""
         for kept in archive.segments(self.directory):
             assert archive.header(Disk(), kept).start == kept.start
-            archive.read(Disk(), kept)
+            if kept.compressed:
+                archive.unpack(kept.path, kept.path.read_bytes())
         if self.appended:
             past = Past(self.directory, max(self.appended) + 1)
             left = {batch.position: batch.body for batch in past.batches(past.oldest)}

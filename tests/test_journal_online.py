@@ -184,6 +184,28 @@ def test_what_a_fold_removes_meanwhile_is_in_the_backup_all_the_same(make_daemon
     wait_until_none(daemon)
 
 
+def test_what_is_removed_from_the_archive_meanwhile_is_checked_all_the_same(make_daemon: Any) -> None:
+    daemon = make_daemon("JOURNAL_ROTATION_MB=1").start()
+    for _ in range(4):
+        fill(daemon)
+    assert daemon.ctl("snapshot").returncode == 0
+    with Client(socket=daemon.socket) as client:
+        part = client.journal_part("dump")
+        assert part["more"]
+        assert daemon.ctl("config", "set", "JOURNAL_RETENTION_DAYS=0").returncode == 0
+        while list((daemon.state / "archive").glob("segment-*")):
+            threading.Event().wait(0.01)
+        data = part["data"]
+        while part["more"]:
+            part = client.journal_part("dump", part["stream"])
+            data += part["data"]
+        assert (part["status"], part["why"]) == (0, "")
+    positions = [row["position"] for row in rows(data.decode())]
+    assert positions == list(range(1, len(positions) + 1))
+    assert len(positions) > 200
+    assert daemon.ctl("journal", "check", "--no-measure").returncode == 0
+
+
 def test_only_so_many_at_once(daemon: Daemon) -> None:
     fill(daemon)
     with Client(socket=daemon.socket) as client:

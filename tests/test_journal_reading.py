@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarmshd.journal import Corrupt, Past, SnapshotWriter, Terms, VersionMismatch, archive
+from swarmshd.journal import Corrupt, Gone, Past, SnapshotWriter, Terms, VersionMismatch, archive
 from swarmshd.journal.files import listing, segment_path
 from tests.test_journal import FastDisk, begin, put
 
@@ -124,7 +124,7 @@ def test_what_is_removed_while_it_is_to_be_read_is_said(tmp_path, disk, journal)
     starts = [start for start, _ in listing(tmp_path).segments]
     past = Past(tmp_path, ALL)
     fold(tmp_path, disk, starts[3], journal, keep=False)
-    with pytest.raises(FileNotFoundError, match="ask again"):
+    with pytest.raises(Gone, match="ask again"):
         told(past, 0)
     assert told(past, starts[3]) == expected(starts[3])
 

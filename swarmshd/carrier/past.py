@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import cbor2
 import trio
 
-from swarmshd import events
+from swarmshd import beside, events
 from swarmshd.carrier.program import Program
 from swarmshd.commands import Refusal, encode_body_with
 from swarmshd.engine import Asked, Errand
@@ -43,12 +43,16 @@ FRAME_MAX = 64 << 20
 
 
 class Page(NamedTuple):
-    """A part of the past: so many events, the position reached, the events encoded, and whether there is more."""
+    """A part of the past: so many events, the position reached, the events encoded, and whether there is more.
+
+    What was to come next may be ``gone``: removed, as it is to be kept no longer. Then whoever asks again begins anew.
+    """
 
     told: int
     position: int
     rows: bytes
     more: bool
+    gone: bool = False
 
 
 class Past:
@@ -91,13 +95,17 @@ class Past:
                 teller = Teller(self._directory, asked, oldest=oldest)
             try:
                 page = await teller.page(asked.limit)
+                while page.gone and not page.told and page.position == asked.since:  # what is left is looked at anew
+                    teller.close()
+                    teller = Teller(self._directory, asked, oldest=oldest)
+                    page = await teller.page(asked.limit)
             except BaseException:
                 teller.close()
                 raise
         finally:
             self._busy -= 1
         key = _key(errand, page.position)
-        if page.more and not self._over and key not in self._idle:
+        if page.more and not page.gone and not self._over and key not in self._idle:
             self._idle[key] = teller, errand, trio.current_time()
         else:
             teller.close()
@@ -190,6 +198,9 @@ class Teller:
                 count += found
                 size += len(data)
                 rows.append(data)
+        gone = not more and await self._program.status() == beside.GONE
+        if gone:
+            return Page(count, self._position, b"".join(rows), more=True, gone=True)
         if not more and self.known and self._position < self._upto:
             log.error("the past cannot be read: %s", self._why())
             raise Refusal("journal_corrupt", f"what the journal holds of the past cannot be read: {self._why()}")

@@ -27,7 +27,7 @@ The parts: `disk` (system calls), `errors`, `files` (names), `lock`, `scan` (one
 
 from swarmshd.journal.archive import Tended, Terms
 from swarmshd.journal.disk import DISK, Disk
-from swarmshd.journal.errors import Corrupt, Full, JournalError, JournalFailed, Locked, VersionMismatch
+from swarmshd.journal.errors import Corrupt, Full, Gone, JournalError, JournalFailed, Locked, VersionMismatch
 from swarmshd.journal.holdings import Pruned, Sizes, fold_threshold
 from swarmshd.journal.lock import StateLock
 from swarmshd.journal.reading import Past
@@ -41,6 +41,7 @@ __all__ = [
     "Corrupt",
     "Disk",
     "Full",
+    "Gone",
     "Journal",
     "JournalError",
     "JournalFailed",

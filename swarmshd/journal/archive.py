@@ -76,19 +76,12 @@ def _kept(directory: Path, role: str) -> list[Kept]:
     return [found[start] for start in sorted(found)]
 
 
-def read(disk: Disk, kept: Kept) -> bytes:
-    """The bytes of an archived file as they were.
-
-    Raises:
-        Corrupt: it cannot be decompressed. OSError: it cannot be read.
-    """
-    data = disk.read(kept.path)
-    if not kept.compressed:
-        return data
+def unpack(path: Path, data: bytes) -> bytes:
+    """What these bytes of the compressed file at ``path`` were. Raises Corrupt."""
     try:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise Corrupt(kept.path, 0, f"it cannot be decompressed: {error}") from None
+        raise Corrupt(path, 0, f"it cannot be decompressed: {error}") from None
 
 
 def header(disk: Disk, kept: Kept) -> records.SegmentHeader:

@@ -54,6 +54,14 @@ class VersionMismatch(JournalError):
         self.found = found
 
 
+class Gone(JournalError):
+    """A file of the past was removed while it was to be read. Whoever looks again sees what is kept."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} was removed meanwhile; ask again")
+        self.path = path
+
+
 class Locked(JournalError):
     """Another process holds the lock. `pid` is what the holder wrote there, 0 if nothing is readable."""
 

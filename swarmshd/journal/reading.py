@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple, cast
 from swarmshd import records
 from swarmshd.journal import archive, files
 from swarmshd.journal.disk import DISK, named
-from swarmshd.journal.errors import ARCHIVE, Corrupt, VersionMismatch
+from swarmshd.journal.errors import ARCHIVE, Corrupt, Gone, VersionMismatch
 from swarmshd.journal.recovery import Batch
 from swarmshd.journal.snapshot import read_snapshot
 
@@ -33,6 +33,8 @@ class Past:
     Attributes:
         oldest: the position after which all events are left.
 
+    What is removed as nobody is to keep it any longer goes the oldest first; what is left is looked at.
+
     Raises:
         Corrupt, VersionMismatch: a header is damaged, or of a newer format. OSError: a file cannot be read.
     """
@@ -47,7 +49,10 @@ class Past:
         for start in sorted(set(starts), reverse=True):
             if start >= upto and start != min(starts):
                 continue  # it was made since
-            header, sealed = self._about(start)
+            try:
+                header, sealed = self._about(start)
+            except Gone:
+                break
             if sealed is not None and self._segments and sealed != end:
                 break  # what was between them was not kept
             self._segments.insert(0, _Segment(header, end))
@@ -72,7 +77,7 @@ class Past:
         """Where the segment lies now; again, if it was not there any more.
 
         Raises:
-            OSError: it has been removed.
+            Gone: it has been removed.
         """
         path = files.segment_path(self._directory, start)
         for _ in range(TRIES):
@@ -80,7 +85,7 @@ class Past:
             for kept in archive.segments(self._directory):
                 if kept.start == start:
                     yield kept.path
-        raise FileNotFoundError(2, "it was removed while it was to be read; ask again", str(path))
+        raise Gone(path)
 
     def knows(self, position: int) -> bool:
         """Whether the position is one that was reached, and all events after it are left.
@@ -97,19 +102,22 @@ class Past:
         return sorted(found | {kept.start for kept in archive.snapshots(self._directory)})
 
     def chunks(self, position: int) -> Iterator[bytes]:
-        """The chunks of the snapshot of a position. Raises Corrupt, VersionMismatch, OSError."""
+        """The chunks of the snapshot of a position. Raises Corrupt, VersionMismatch, Gone, OSError."""
         path = files.snapshot_path(self._directory, position)
         try:
             yield from read_snapshot(path)
         except FileNotFoundError:
-            yield from read_snapshot(path.parent / ARCHIVE / path.name)
+            try:
+                yield from read_snapshot(path.parent / ARCHIVE / path.name)
+            except FileNotFoundError:
+                raise Gone(path) from None
 
     def batches(self, since: int) -> Iterator[Batch]:
         """The batches that hold events after ``since``, in order.
 
         Raises:
             Corrupt: bytes that were durable are damaged or missing. VersionMismatch: of a newer format.
-            OSError: unreadable, or removed meanwhile.
+            Gone: removed meanwhile. OSError: unreadable.
         """
         for segment in self._segments:
             if segment.end > since and segment.header.start < self._upto:

@@ -13,7 +13,6 @@ from typing import BinaryIO, NamedTuple, Self
 
 from swarmshd import records
 from swarmshd.journal import Batch, Corrupt, VersionMismatch, archive, read_snapshot
-from swarmshd.journal.disk import DISK
 from swarmshd.journal.errors import UNREADABLE
 from swarmshd.journal.files import listing
 from swarmshd.journal.scan import Scan, any_byte
@@ -76,8 +75,8 @@ class Survey:
     """The files of the journal in ``directory``. Raises OSError, and VersionMismatch for files of a later program.
 
     Where a daemon goes on writing to it only what leads to position ``upto``, which is durable, is looked at; what a
-    snapshot covers is durable as well. Its files are opened at once, so that what it removes meanwhile can be read;
-    those that it moves or compresses in its archive are looked for again.
+    snapshot covers is durable as well. Its files are opened at once, those of its archive too, so that what it moves,
+    compresses or removes meanwhile can be read.
     """
 
     def __init__(self, directory: Path, upto: int | None = None, gauge: Gauge | None = None) -> None:
@@ -118,6 +117,7 @@ class Survey:
         if self._upto is not None:
             self._upto = max([self._upto, *[position for position, _ in snapshots]])
             paths = [path for _, path in snapshots] + [path for start, path in found.segments if start <= self._upto]
+            paths += [each.path for each in kept.values() if each.start not in own and each.start <= self._upto]
             for path in paths:
                 self._held[path] = path.open("rb")
         self._segments = []
@@ -164,15 +164,16 @@ class Survey:
             yield Piece(start, path, data, _segment_header(path, start, data), unread)
 
     def _unpacked(self, kept: archive.Kept) -> tuple[bytes, list[holes.Hole]]:
-        for _ in range(TRIES):
+        """The bytes of an archived segment as they were; of a compressed one nothing, if it cannot be read."""
+        with self.open(kept.path) as file:
+            if not kept.compressed:
+                return holes.read(file)
             try:
-                return _unpacked(kept)
-            except FileNotFoundError:
-                again = [each for each in archive.segments(self.directory) if each.start == kept.start]
-                if not again:
-                    break
-                kept = again[0]
-        raise FileNotFoundError(2, "it was removed from the archive while it was to be read; try again", str(kept.path))
+                return archive.unpack(kept.path, file.read()), []
+            except OSError as error:
+                if error.errno not in UNREADABLE:
+                    raise
+                return b"", [holes.Hole(0, kept.bytes, f"it cannot be read: {error.strerror}")]
 
     def _bytes(self, path: Path, start: int) -> tuple[bytes, list[holes.Hole]]:
         with self.open(path) as file:
@@ -261,19 +262,6 @@ def _segment_header(path: Path, start: int, data: bytes) -> records.SegmentHeade
     except records.UnknownFormat as unknown:
         raise VersionMismatch(path, unknown.found) from None
     return header if header.start == start else None
-
-
-def _unpacked(kept: archive.Kept) -> tuple[bytes, list[holes.Hole]]:
-    """The bytes of an archived segment as they were; of a compressed one nothing, if it cannot be read."""
-    if not kept.compressed:
-        with kept.path.open("rb") as file:
-            return holes.read(file)
-    try:
-        return archive.read(DISK, kept), []
-    except OSError as error:
-        if error.errno not in UNREADABLE:
-            raise
-        return b"", [holes.Hole(0, kept.bytes, f"it cannot be read: {error.strerror}")]
 
 
 def _why(lost: Lost, piece: Piece) -> Lost:
