@@ -16,13 +16,15 @@ GONE = 75
 
 PR_SET_PDEATHSIG = 1
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
 
 def settle(parent: int) -> None:
     """Be a program beside process ``parent``: end with it, also if it is stopped then, and stand back.
 
     The kernel sends the signal when the *thread* ends that started us; it must live as long as its process.
     """
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
     with suppress(OSError):

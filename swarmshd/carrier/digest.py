@@ -3,11 +3,17 @@
 The digest takes microseconds an item, and nothing may change meanwhile. So a copy of the process makes it: the kernel
 copies what is written to since, page by page, and the daemon goes on. The copy keeps nothing open that is ours (else
 the lock and the connections would live on in it), stands back, and ends with us.
+
+We have threads, and of those only the one that forks is in the copy: whatever lock another one held would stay locked
+there for ever. From Python 3.12 on that is warned of. The copy takes none that lives across the fork: it imports,
+logs and loads nothing, and the system's allocator and the interpreter's own locks are made anew by the fork. Should
+it hang all the same it is ended in time. So the warning is left out here, and only here.
 """
 
 import gc
 import os
 import signal
+import warnings
 from typing import NamedTuple, NoReturn
 
 import trio
@@ -42,7 +48,9 @@ class _Copy:
         self.output, output = os.pipe()
         parent = os.getpid()
         try:
-            self.pid = os.fork()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self.pid = os.fork()
         except BaseException:
             os.close(self.output)
             os.close(output)
