@@ -25,17 +25,23 @@ _PASSWD = """\
 root:x:0:0:root:/root:/bin/bash
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
 systemd-journal:x:998:998::/:/usr/sbin/nologin
-alice:x:1234:1234::/tmp:/bin/bash
+messagebus:x:997:997::/:/usr/sbin/nologin
+alice:x:1234:1234::/home/alice:/bin/bash
 bob:x:1235:1235::/tmp:/bin/bash
 """
 _GROUP = """\
 root:x:0:
 nogroup:x:65534:
 systemd-journal:x:998:
+messagebus:x:997:
 utmp:x:43:
 tty:x:5:
 alice:x:1234:
 bob:x:1235:
+"""
+_PAM = """\
+account required pam_permit.so
+session optional pam_systemd.so
 """
 _TARGET = """\
 [Unit]
@@ -75,7 +81,7 @@ class Machine:
     def make(self) -> None:
         """Put its tree together."""
         root = self.root
-        for name in "usr etc var/log/journal run tmp root opt home proc sys dev etc/systemd/system".split():
+        for name in "usr etc etc/pam.d var/log/journal run tmp root opt home proc sys dev etc/systemd/system".split():
             (root / name).mkdir(parents=True, exist_ok=True)
         for name in ("bin", "sbin", "lib", "lib64"):
             (root / name).symlink_to(f"usr/{name}")
@@ -84,6 +90,10 @@ class Machine:
         (etc / "passwd").write_text(_PASSWD)
         (etc / "group").write_text(_GROUP)
         (etc / "os-release").write_text('ID=test\nNAME="test"\n')
+        for name in ("other", "systemd-user"):
+            (etc / "pam.d" / name).write_text(_PAM)
+        (root / "home/alice").mkdir()
+        os.chown(root / "home/alice", 1234, 1234)
         (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\n")
         shutil.copy("/etc/ld.so.cache", etc / "ld.so.cache")
         (etc / "systemd/system/test.target").write_text(_TARGET)

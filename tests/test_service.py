@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from tests.conftest import PATIENCE, ROOT, until
 from tests.machine import PLACE, Machine, why_not
 
 UNITS = ROOT / "systemd"
+STATE = "/var/lib/swarmsh"
 SERVICE, SOCKET = "swarmshd.service", "swarmshd.socket"
 
 needs_systemd = pytest.mark.skipif(not Path("/usr/bin/systemd-analyze").exists(), reason="systemd is not installed")
@@ -390,6 +392,169 @@ class TestService:
         finally:
             service.run("swarmctl", "install-units", "--now")
         assert service.run("swarmctl", "status").returncode == 0
+
+
+@pytest.fixture
+def disk(service: Machine, tmp_path: Path) -> Iterator[str]:
+    """A loop device on which the state directory is, empty; its name, under which the machine has it in /dev."""
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(32 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    found = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip(f"there is no loop device here: {found.stderr.strip()}")
+    device = found.stdout.strip()
+    try:
+        service.run("mknod", device, "b", *str_numbers(device))
+        service.run("systemctl", "stop", SERVICE)
+        service.run("mount", device, STATE)
+        service.run("chown", "swarmsh:swarmsh", STATE)
+        service.run("systemctl", "restart", SERVICE)
+        yield Path(device).name
+        service.run("systemctl", "stop", SERVICE)
+        service.run("umount", STATE)
+        service.run("rm", device)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def str_numbers(device: str) -> tuple[str, str]:
+    """The two numbers of a device."""
+    number = os.stat(device).st_rdev
+    return str(os.major(number)), str(os.minor(number))
+
+
+SLOWLY = """\
+import sys, time
+from swarmshd import main
+from swarmshd.engine import recovery
+from swarmshd.workqueue.tables import Tables
+recovery.TELL_EVERY = 1
+replay = Tables.replay
+def slowly(*batch):
+    time.sleep(0.7)
+    replay(*batch)
+Tables.replay = slowly
+sys.exit(main.main())
+"""
+"""The daemon, whose journal is as long as it takes."""
+
+
+class TestServiceOnADiskOfItsOwn:
+    """Where the disk can be stopped and tuned, and the journal is no longer than a test needs it."""
+
+    pytestmark = real
+
+    def test_a_disk_that_hangs_is_told_with_all_stacks_and_ends_in_a_restart(self, service, disk):
+        """The stacks come while it hangs; who waits for a disk cannot be killed, so the restart comes afterwards."""
+        dropin(service, "[Service]\nWatchdogSec=1\n")
+        kept = service.run("swarmctl", "submit", "t", "before").stdout
+        pid, before = main_pid(service), int(service.show(SERVICE, "NRestarts"))
+        service.run("fsfreeze", "--freeze", STATE)
+        client = subprocess.Popen(
+            service.command("swarmctl", "submit", "t", "meanwhile"), stdout=subprocess.PIPE, text=True, cwd="/"
+        )
+        try:
+            until(lambda: "swarmshd/journal/writer.py" in service.log(f"_PID={pid}"), "it says where it is")
+            assert "Timeout (0:00:00.9" in service.log(f"_PID={pid}")
+            until(lambda: service.show(SERVICE, "Result") == "watchdog", "systemd misses the signs of life")
+            assert client.poll() is None, "nothing was promised"
+        finally:
+            service.run("fsfreeze", "--unfreeze", STATE)
+        until(lambda: int(service.show(SERVICE, "NRestarts")) > before, "it was started again")
+        said, _ = client.communicate(timeout=PATIENCE)
+        assert client.returncode == 0
+        assert set(service.run("swarmctl", "list", "-q").stdout.split()) == {kept.strip(), said.strip()}
+
+    def test_systemd_waits_for_a_long_journal(self, service, disk):
+        """Longer than TimeoutStartSec, as the daemon says that it needs longer."""
+        service.run("sh", "-c", "for n in 1 2 3 4 5 6 7 8 9; do swarmctl submit t x || exit; done")
+        service.run("systemctl", "stop", SERVICE)
+        (service.root / "opt/slowly.py").write_text(SLOWLY)
+        (service.root / "opt/slowly.py").chmod(0o644)
+        dropin(service, f"[Service]\nTimeoutStartSec=5\nExecStart=\nExecStart={PLACE}/bin/python /opt/slowly.py\n")
+        began, ready = (
+            int(service.show(SERVICE, f"{name}TimestampMonotonic")) for name in ("InactiveExit", "ActiveEnter")
+        )
+        assert ready - began > 5_000_000
+        assert service.show(SERVICE, "Result") == "success"
+        assert service.run("swarmctl", "count").stdout.split()[-1] == "9"
+
+    def test_work_goes_on_over_restarts(self, service, disk):
+        """Each COMMAND is run once, and what it did is recorded, whenever the service is restarted."""
+        lines = "".join(f'{{"type": "t", "description": "{number}"}}\n' for number in range(12))
+        made = service.run("swarmctl", "submit", "--from", "-", input=lines).stdout.split()
+        script = "echo $SWARMSH_ITEM >>/tmp/worked; sleep 0.7"
+        words = ["swarmctl", "work", "-j", "3", "--until-empty", "--", "sh", "-c", script]
+        worker = subprocess.Popen(service.command(*words), stderr=subprocess.PIPE, text=True, cwd="/")
+        restarts = 0
+        while worker.poll() is None:
+            service.run("systemctl", "restart", SERVICE)
+            restarts += 1
+        _, said = worker.communicate()
+        assert worker.returncode == 0, said
+        assert restarts > 1
+        assert sorted(service.run("cat", "/tmp/worked").stdout.split(), key=int) == made
+        assert service.run("swarmctl", "count", "--state", "done").stdout.split()[-1] == "12"
+
+    def test_the_disk_is_tuned_before_the_daemon_and_put_back(self, service, disk):
+        """The unit leaves containers alone, and is told here that this is none."""
+        place = service.root / "etc/systemd/system/swarmsh-tune.service.d"
+        place.mkdir()
+        (place / "here.conf").write_text("[Unit]\nConditionVirtualization=\n")
+        (service.root / "etc/default").mkdir(exist_ok=True)
+        (service.root / "etc/default/swarmsh-tune").write_text(
+            f'SWARMSH_TUNE="--device /dev/{disk} --scheduler mq-deadline --nr-requests 64"\n'
+        )
+        queue = Path("/sys/block", disk, "queue")
+
+        def values() -> tuple[str, str]:
+            return (queue / "scheduler").read_text(), (queue / "nr_requests").read_text()
+
+        before = values()
+        try:
+            service.run("systemctl", "daemon-reload")
+            service.run("systemctl", "start", "swarmsh-tune.service")
+            assert "[mq-deadline]" in values()[0]
+            assert values()[1] == "64\n"
+            assert f"{disk}\tnr_requests\t" in service.log("-u", "swarmsh-tune.service")
+            service.run("systemctl", "stop", "swarmsh-tune.service")
+            assert values() == before
+            assert service.show("swarmsh-tune.service", "Result") == "success"
+        finally:
+            service.run("systemctl", "stop", "swarmsh-tune.service")
+            shutil.rmtree(place)
+
+
+class TestServiceOfAUser:
+    """Under a real user's manager, which goes on without a session."""
+
+    pytestmark = real
+
+    def test_it_is_installed_restarted_and_removed_by_its_user(self, machine):
+        machine.run("systemctl", "start", "dbus.service", "systemd-logind.service")
+        machine.run("loginctl", "enable-linger", "alice")
+        until(lambda: machine.show("user@1234.service", "ActiveState") == "active", "alice has a manager")
+
+        def alice(*words: str) -> str:
+            environment = ("env", "HOME=/home/alice", "XDG_RUNTIME_DIR=/run/user/1234")
+            return machine.run(*environment, *words, user="alice").stdout
+
+        try:
+            alice("swarmctl", "install-units", "--user", "--now")
+            made = alice("swarmctl", "submit", "t", "of alice")
+            alice("systemctl", "--user", "restart", SERVICE)
+            assert alice("swarmctl", "list", "-q") == made
+            status = json.loads(alice("swarmctl", "--json", "status"))
+            assert (status["socket"], status["uid"]) == ("/run/user/1234/swarmsh/swarmsh.sock", 1234)
+            assert status["state_dir"].startswith("/home/alice/")
+            assert alice("systemctl", "--user", "is-enabled", SERVICE) == "enabled\n"
+            alice("swarmctl", "install-units", "--user", "--uninstall")
+            assert alice("systemctl", "--user", "show", "-P", "LoadState", SERVICE) == "not-found\n"
+            assert not list((machine.root / "home/alice").rglob("*.service"))
+        finally:
+            machine.run("loginctl", "disable-linger", "alice")
 
 
 @pytest.mark.real

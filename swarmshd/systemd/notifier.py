@@ -1,5 +1,6 @@
 """How we are, told to the service manager."""
 
+import faulthandler
 import os
 import time
 from collections.abc import Callable
@@ -9,6 +10,10 @@ import trio
 
 SEND_TIMEOUT = 1.0
 """Seconds that a notification may block when the manager does not read; it is dropped then."""
+
+
+PATIENT = 0.9
+"""The part of the manager's patience after which it is told what goes on."""
 
 
 class Notifier:
@@ -58,14 +63,21 @@ class Notifier:
 
         It runs in the loop that serves, so that a loop that hangs gives none either; ``healthy`` is for what the
         loop cannot feel, such as a sync that does not return.
+
+        Shortly before the manager would miss one, a thread of the interpreter writes down where all threads are: the
+        signal that the manager sends then does so as well, but not while our main thread waits for a disk.
         """
         task_status.started()
         if self.watchdog_period is None:
             return
-        while True:
-            if healthy():
-                self._send("WATCHDOG=1")
-            await trio.sleep(self.watchdog_period / 2)
+        try:
+            while True:
+                if healthy():
+                    self._send("WATCHDOG=1")
+                    faulthandler.dump_traceback_later(self.watchdog_period * PATIENT)
+                await trio.sleep(self.watchdog_period / 2)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     def close(self) -> None:
         """Say nothing any more."""
