@@ -539,7 +539,8 @@ class TestServiceOfAUser:
 
         def alice(*words: str) -> str:
             environment = ("env", "HOME=/home/alice", "XDG_RUNTIME_DIR=/run/user/1234")
-            return machine.run(*environment, *words, user="alice").stdout
+            said: str = machine.run(*environment, *words, user="alice").stdout
+            return said
 
         try:
             alice("swarmctl", "install-units", "--user", "--now")
