@@ -283,6 +283,8 @@ def release(call: Call) -> int:
             made["delay"] = call.given["delay"]
         if "note" in call.given:
             made["note"] = call.given["note"]
+        if "unbegun" in call.given:
+            made["unbegun"] = True
         return made
 
     return call.each("release", items, arguments, became)

@@ -164,11 +164,8 @@ def _give_back(call: Call, taken: list[Facts]) -> None:
 
     for item in taken:
         try:
-            note = "the claim could not be printed"
-            call.ask(
-                "release",
-                {"id": item["id"], "token": item["token"], "note": note, "key": call.key(f"undelivered:{item['id']}")},
-            )
+            proof = {"id": item["id"], "token": item["token"], "key": call.key(f"undelivered:{item['id']}")}
+            call.ask("release", {**proof, "note": "the claim could not be printed", "unbegun": True})
         except Refused as refused:  # its lease will end
             complain(call.spoken, f"could not be given back: {refused}", item["id"])
 

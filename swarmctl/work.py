@@ -278,7 +278,7 @@ class Worker:
             return
         for facts in reply["items"]:
             if self.ending:
-                self._give_back(facts, "work is ending")
+                self._give_back(facts, "work is ending", unbegun=True)
             else:
                 self._begin(facts)
         if self.once:
@@ -468,8 +468,8 @@ class Worker:
         if self.claim_at == float("inf"):
             self.claim_at = 0.0
 
-    def _give_back(self, facts: Facts, note: str) -> None:
-        arguments = {"id": facts["id"], "token": facts["token"], "note": note, "key": mint_key()}
+    def _give_back(self, facts: Facts, note: str, *, unbegun: bool = False) -> None:
+        arguments = {"id": facts["id"], "token": facts["token"], "note": note, "unbegun": unbegun, "key": mint_key()}
         self._ask("release", arguments, lambda _: None)
 
 

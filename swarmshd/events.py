@@ -129,8 +129,8 @@ class ItemCompleted(NamedTuple):
     output: bytes | None = None
 
 
-FAILED, CRASHED, RELEASED, OUTAGE, EVICTED, UNDELIVERED, TAKEN, UNLOCKED = range(8)
-CAUSES = ("failed", "crashed", "released", "outage", "evicted", "undelivered", "taken back", "unlocked")
+FAILED, CRASHED, RELEASED, OUTAGE, EVICTED, UNDELIVERED, TAKEN, UNLOCKED, UNBEGUN = range(9)
+CAUSES = ("failed", "crashed", "released", "outage", "evicted", "undelivered", "taken back", "unlocked", "not begun")
 """Why an item went back or was buried; only the first three are counted, each by itself."""
 
 

@@ -170,8 +170,10 @@ async def test_a_group_of_exceptions_is_told_by_what_is_in_it(queue: Client) -> 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, GeneratorExit])
 async def test_an_interrupt_gives_the_item_back(queue: Client, interrupt: type[BaseException]) -> None:
     number = await queue.submit("t")
+    item = await queue.claim()
+    await item.progress(1)
     with pytest.raises(interrupt):
-        async with queue.claim():
+        async with item:
             raise interrupt
     shown = await queue.show(number)
     assert (shown["state"], shown["failures"], shown["releases"]) == ("ready", 0, 1)

@@ -16,7 +16,7 @@ import pytest
 
 import swarmctl
 from swarmctl import Client, Conflict, Empty, LeaseLost, NotFound, Refused, Unreachable
-from swarmctl.client import keeping
+from swarmctl.client import held, keeping
 from swarmctl.client.claimed import Claimed
 from swarmctl.client.held import last_line
 from swarmctl.client.pool import Pool, setting
@@ -110,10 +110,27 @@ def test_the_next_holder_gets_what_the_last_one_left(queue: Client) -> None:
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_an_interrupt_gives_the_item_back(queue: Client, interrupt: type[BaseException]) -> None:
     number = queue.submit("t")
-    with pytest.raises(interrupt), queue.claim():
+    item = queue.claim()
+    item.progress(1)
+    with pytest.raises(interrupt), item:
         raise interrupt
     shown = queue.show(number)
     assert (shown["state"], shown["failures"], shown["releases"]) == ("ready", 0, 1)
+
+
+@pytest.mark.parametrize("begun", [0.0, 3600.0])
+def test_an_interrupt_before_the_work_has_begun_is_not_counted(
+    queue: Client, monkeypatch: pytest.MonkeyPatch, begun: float
+) -> None:
+    monkeypatch.setattr(held, "BEGUN", begun)
+    number = queue.submit("t")
+    queue.claim().fail("before", retry_after=0)
+    with pytest.raises(KeyboardInterrupt), queue.claim():
+        raise KeyboardInterrupt
+    shown = queue.show(number)
+    counted = begun == 0
+    assert (shown["state"], shown["failures"], shown["releases"]) == ("ready", 1, int(counted))
+    assert shown["reason"] == ("KeyboardInterrupt" if counted else "before")
 
 
 def test_control_c_gives_the_item_back(daemon: Daemon, queue: Client) -> None:

@@ -90,6 +90,25 @@ def test_crashes_are_counted_apart_and_past_the_cap_the_item_is_buried():
     assert house.state(number) == "buried", "the queue's own cap"
 
 
+def test_a_release_before_anything_was_done_counts_as_nothing():
+    house = House(release_cap=2)
+    number = house.submit()
+    house.claim("a")
+    house.do("fail", id=number, agent="a", reason="before", retry_after=0)
+    for delay in (0, 0, 5000):
+        house.claim("a")
+        reply = house.do("release", id=number, agent="a", unbegun=True, delay=delay, note="n")
+        assert reply["state"] == ("scheduled" if delay else "ready")
+        house.later(delay)
+        for each in (house, house.restored()):
+            assert (each.item(number).releases, each.item(number).failures) == (0, 1)
+            assert each.show(number)["reason"] == "before", "what is noted of the attempt before stays"
+    house.claim("a")
+    assert house.do("release", id=number, agent="a")["state"] == "ready", "the first that counts"
+    house.claim("a")
+    assert house.do("release", id=number, agent="a")["state"] == "buried"
+
+
 def test_releases_burn_no_attempt_but_an_item_that_nobody_keeps_is_buried_in_the_end():
     house = House(release_cap=3)
     number = house.submit()

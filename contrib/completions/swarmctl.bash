@@ -34,7 +34,7 @@ _swarmctl_verb() {
             places='ask:claimed -'
             ;;
         'release')
-            options='--delay --note --mine'
+            options='--delay --note --unbegun --mine'
             values+='--delay=- --note=- '
             places='ask:claimed...'
             ;;

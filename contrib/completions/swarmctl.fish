@@ -245,6 +245,7 @@ complete -c swarmctl -n '__swarmctl_at 0 fail' -k -a '(__swarmctl_ask claimed)' 
 
 complete -c swarmctl -n '__swarmctl_at any release' -l delay -d 'not before that time has passed' -r -f
 complete -c swarmctl -n '__swarmctl_at any release' -l note -d 'a word for the next holder' -r -f
+complete -c swarmctl -n '__swarmctl_at any release' -l unbegun -d 'nothing was done on it: it does not count towards RELEASE_CAP'
 complete -c swarmctl -n '__swarmctl_at any release' -l mine -d 'only what this agent (see whoami) holds'
 complete -c swarmctl -n '__swarmctl_at 0+ release' -k -a '(__swarmctl_ask claimed)' -f
 

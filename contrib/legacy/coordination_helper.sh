@@ -29,7 +29,7 @@ claim() {
     if [ -n "$quiet" ]; then line=work_$id; else line="✅ SUCCESS: Claimed work item work_$id for team ${4:-$TEAM}"; fi
     trap '' PIPE
     if ! printf '%s\n' "$line" 2>/dev/null; then # nobody knows that it is theirs
-        ctl release --note "the claim could not be printed" -- "$id" >/dev/null
+        ctl release --unbegun -- "$id" >/dev/null
         exit 1
     fi
 }

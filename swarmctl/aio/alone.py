@@ -105,7 +105,7 @@ class Alone:
         reply = await connection.call(claim.verb, claim.arguments, timeout=GRACE, wait_ms=wait_ms, fds=claim.fds)
         bodies = [body for code, body in reply["replies"] if code == 0] if claim.verb == "batch" else [reply]
         for item in [item for body in bodies for item in body.get("items", ())]:
-            note = {"note": "its claim was cancelled", "key": mint_key()}
+            note = {"note": "its claim was cancelled", "unbegun": True, "key": mint_key()}
             await self._shared.call("release", {"id": item["id"], "token": item["token"], **note}, timeout=GRACE)
         for lock in [body for body in bodies if "name" in body]:
             proof = {"name": lock["name"], "token": lock["token"], "key": mint_key()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -70,6 +71,7 @@ class Claimed(Held[Coroutine[Any, Any, None]]):
     # -- as a context manager
 
     async def __aenter__(self) -> Self:
+        self._entered = time.monotonic()
         if not self.watched:
             self._client.keeper.keep(self)
         return self
@@ -109,7 +111,7 @@ class Claimed(Held[Coroutine[Any, Any, None]]):
             if isinstance(error, Exception):
                 await self._end("fail", reason=last_line(error))
             else:
-                await self.give_back(note=type(error).__name__)
+                await self.give_back(note=type(error).__name__, unbegun=self.unbegun)
         except Refused as refused:
             return self._stuck(error, refused)
         except trio.Cancelled:

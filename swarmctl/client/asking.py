@@ -249,10 +249,16 @@ def fail(
 
 
 def release(
-    id: Reference, *, delay: Seconds | None = None, note: str | None = None, token: str | None = None
+    id: Reference,
+    *,
+    delay: Seconds | None = None,
+    note: str | None = None,
+    token: str | None = None,
+    unbegun: bool | None = None,
 ) -> Ask[Reply]:
-    """Give it back; no attempt is spent."""
-    return Ask("release", whole, {"id": id, "delay": milliseconds(delay), "note": note, "token": token}, acts=True)
+    """Give it back; no attempt is spent. With ``unbegun``, as nothing was done on it, it is not counted either."""
+    arguments = {"delay": milliseconds(delay), "note": note, "token": token, "unbegun": unbegun}
+    return Ask("release", whole, {"id": id, **arguments}, acts=True)
 
 
 def bury(id: Reference, reason: str | None = None, *, token: str | None = None) -> Ask[Reply]:

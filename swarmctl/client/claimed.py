@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -43,6 +44,7 @@ class Claimed(Held[None]):
             self._client.keeper.drop(self)
 
     def __enter__(self) -> Self:
+        self._entered = time.monotonic()
         if not self.watched:
             self._client.keeper.keep(self)
         return self
@@ -79,7 +81,7 @@ class Claimed(Held[None]):
             if isinstance(error, Exception):
                 self.fail(last_line(error))
             else:
-                self.release(note=type(error).__name__)
+                self.release(note=type(error).__name__, unbegun=self.unbegun)
         except Refused as refused:
             return self._stuck(error, refused)
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,6 +14,9 @@ from swarmshd.protocol import NOTE_MAX
 
 if TYPE_CHECKING:
     from swarmctl.client.ask import Seconds
+
+BEGUN = 1.0
+"""Seconds after which a block that is interrupted has begun its work, also if it has said nothing."""
 
 R = TypeVar("R")
 """What a method gives: None once it is done, or what is to be awaited until it is."""
@@ -57,6 +61,8 @@ class Held(Leased, ABC, Generic[R]):
         self.in_loop = False
         self.left = False
         self.watched = watched
+        self._said = False
+        self._entered: float | None = None
 
     def __repr__(self) -> str:
         return f"<Claimed {self.id} {self.type} {self.description!r} token {self.fence}>"
@@ -65,6 +71,12 @@ class Held(Leased, ABC, Generic[R]):
     def ended(self) -> bool:
         """Whether one of the methods below has ended it."""
         return self._ended
+
+    @property
+    def unbegun(self) -> bool | None:
+        """True while nothing can have been done on it: its block is not a second old, and has said nothing of it."""
+        young = self._entered is None or time.monotonic() - self._entered < BEGUN
+        return (young and not self._said) or None
 
     @property
     def in_hand(self) -> bool:
@@ -82,6 +94,7 @@ class Held(Leased, ABC, Generic[R]):
         checkpoint: bytes | str | None = None,
     ) -> R:
         """Record how far it is, and renew the lease. The next holder receives ``checkpoint``."""
+        self._said = True
         return self._act(
             "progress", self._renewed, percent=percent, status=status, message=message, checkpoint=checkpoint
         )
@@ -118,9 +131,9 @@ class Held(Leased, ABC, Generic[R]):
         """Count a failure: back to the queue with a backoff, or buried."""
         return self._act("fail", self._over, reason=reason, retry_after=retry_after, no_retry=no_retry, output=output)
 
-    def release(self, *, delay: Seconds | None = None, note: str | None = None) -> R:
-        """Give it back; no attempt is spent."""
-        return self._act("release", self._over, delay=delay, note=note)
+    def release(self, *, delay: Seconds | None = None, note: str | None = None, unbegun: bool | None = None) -> R:
+        """Give it back; no attempt is spent. With ``unbegun``, as nothing was done on it, it is not counted either."""
+        return self._act("release", self._over, delay=delay, note=note, unbegun=unbegun)
 
     def bury(self, reason: str | None = None) -> R:
         """Set it aside for a person."""

@@ -145,7 +145,12 @@ VERBS = (
     Verb(
         "release",
         "[ID…]",
-        (DELAY, Option("--note", "text", "TEXT", "a word for the next holder"), MINE),
+        (
+            DELAY,
+            Option("--note", "text", "TEXT", "a word for the next holder"),
+            Option("--unbegun", "flag", "", "nothing was done on it: it does not count towards RELEASE_CAP"),
+            MINE,
+        ),
         wire="release",
         run="swarmctl.doing:release",
         group=WORK,

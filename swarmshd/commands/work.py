@@ -133,6 +133,7 @@ class Release:
     note: Note | None = None
     token: Note | None = None
     agent: Name | None = None
+    unbegun: bool = False
 
 
 @wish

@@ -257,9 +257,9 @@ def _item_returned(t: "Tables", event: e.ItemReturned) -> None:
     _count(item, event.cause)
     if event.cause in (e.FAILED, e.CRASHED) and not item.is_lock:
         _failed(t, item, event)
-    if event.cause != e.UNDELIVERED:
+    if event.cause not in (e.UNDELIVERED, e.UNBEGUN):
         _attempt_ended(t, item, event)
-    if event.cause in (e.RELEASED, e.FAILED, e.UNLOCKED) and item.claim is not None and t.uid is not None:
+    if event.cause in (e.RELEASED, e.FAILED, e.UNLOCKED, e.UNBEGUN) and item.claim is not None and t.uid is not None:
         _heard(t, item.claim.agent)
     t.end_claim(item)
     item.due_at = event.due_at

@@ -174,8 +174,13 @@ def failed(
 
 
 def release(desk: Desk, command: Release) -> list[e.Event]:
-    """Give it back. No attempt is spent, but an item that nobody wants to keep is buried in the end."""
+    """Give it back. No attempt is spent, but an item that nobody wants to keep is buried in the end.
+
+    A claim with which nobody had begun anything says nothing about the item: it counts as nothing.
+    """
     item, _ = holder(desk, command)
+    if command.unbegun:
+        return [e.ItemReturned(item.id, e.UNBEGUN, desk.now + command.delay if command.delay else None)]
     if item.releases + 1 >= desk.policy.release_cap:
         reason = f"released {item.releases + 1} times in a row"
         return [e.ItemBuried(item.id, e.RELEASED, f"{reason}: {command.note}" if command.note else reason)]
