@@ -126,6 +126,7 @@ def test_a_backup_is_restored_elsewhere(stopped: Daemon, make_daemon: Any, tmp_p
         assert (made.stdout + made.stderr).count("\n") == 1
     other.start()
     assert other.call("count", state=["ready"]) == {"count": 4}
+    assert other.call("agents")["agents"] == [], "those of before are nobody here"
     assert other.call("submit", type="t", description="new")["id"] > 1 << 32
 
 

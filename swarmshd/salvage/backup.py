@@ -229,7 +229,7 @@ def restore(source: BinaryIO, directory: Path) -> dict[str, Any]:
     incoming.mkdir(MODE_DIRECTORY)
     try:
         tables, header, epoch = load(source, incoming)
-        returned = give_back(tables)
+        returned = let_go(tables)
         skip_ahead(tables)
         made = found(directory, tables, epoch + AHEAD)
     except BaseException:
@@ -249,12 +249,11 @@ def restore(source: BinaryIO, directory: Path) -> dict[str, Any]:
     }
 
 
-def give_back(tables: Tables) -> int:
-    """Nobody holds anything any more, and no process is watched; how many items were held."""
+def let_go(tables: Tables) -> int:
+    """Nobody holds anything any more, and no agent is known: they were another host's; how many items were held."""
     tables.uid = tables.pid = None
     held = [item.id for item in tables.open.values() if item.claim is not None]
     for number in held:
         EFFECTS[e.ItemReturned](tables, e.ItemReturned(number, e.OUTAGE, None, RESTORED))
-    for watch in list(tables.watchers):
-        EFFECTS[e.WatchEnded](tables, e.WatchEnded(watch, proven=False))
+    EFFECTS[e.AgentsForgotten](tables, e.AgentsForgotten(list(tables.agents)))
     return len(held)
