@@ -142,8 +142,7 @@ class Refusing:
                 raise self._why
             request = commands.structure(verb, arguments, peer.actor.uid)
             if VERBS[request.verb] not in peer.classes:
-                text = f"{verb}: needs the right `{VERBS[request.verb]}`, which uid {peer.actor.uid} has not"
-                raise Refusal("denied", text)
+                raise commands.lacking(request.verb, peer.actor.uid)
             if verb == "journal":
                 return commands.encode_result(number, await self._journal(peer, request.command))
             return commands.encode_result(number, self._answers[request.verb](peer, request.command))

@@ -237,3 +237,57 @@ def test_the_socket_s_mode(make_daemon):
         check=False,
     )
     assert "PermissionError" in done.stderr
+
+
+SWARMCTL = """
+import os, pkgutil, sys
+sys.path.insert(0, sys.argv.pop(1))
+uid = int(sys.argv.pop(1))
+import swarmctl
+from swarmctl.cli import main
+for found in pkgutil.walk_packages(swarmctl.__path__, "swarmctl."):  # that user may not be able to read them
+    if found.name not in ("swarmctl.__main__",):
+        __import__(found.name)
+os.setgroups([]); os.setgid(uid); os.setuid(uid)
+sys.exit(main())
+"""
+
+
+def ctl_as(daemon: Daemon, uid: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """What swarmctl does when that user types it."""
+    return subprocess.run(
+        [sys.executable, "-c", SWARMCTL, str(ROOT), str(uid), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=daemon.environment(),
+    )
+
+
+OF_ADMINS = (("clear", "q", "--yes"), ("journal", "snapshot"), ("index", "rebuild"))
+
+
+def test_what_only_admins_may_is_one_line_for_others_and_does_nothing(guarded):
+    daemon = guarded(f"ACCESS_ADMIN={TWO}")
+    for _ in range(3):
+        daemon.call("submit", type="t", description="d", queue="q")
+    position = daemon.call("status")["position"]
+    for words in OF_ADMINS:
+        denied = ctl_as(daemon, ONE, *words)
+        assert (denied.returncode, denied.stdout) == (77, ""), words
+        line = f": needs the right `admin`, which uid {ONE} has not; next: swarmctl config show ACCESS_ADMIN\n"
+        assert denied.stderr.count("\n") == 1
+        assert line in denied.stderr, denied.stderr
+        told = json.loads(ctl_as(daemon, ONE, "--json", *words).stdout)
+        assert (told["code"], told["exit"], told["retryable"]) == ("denied", 77, False)
+    status = daemon.call("status")
+    assert status["position"] == position
+    assert status["states"]["ready"] == 3
+    assert not list(daemon.state.glob("snapshot-*"))
+    assert ctl_as(daemon, ONE, "cancel", "1").returncode == 77, "nor an item of somebody else"
+    said = [ctl_as(daemon, TWO, *words) for words in OF_ADMINS]
+    assert [done.returncode for done in said] == [0, 0, 0], said
+    assert said[0].stdout == "q\t3\n"
+    assert list(daemon.state.glob("snapshot-*"))

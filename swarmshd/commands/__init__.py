@@ -22,7 +22,7 @@ from swarmshd.commands.frames import (
     encode_refusal,
     encode_result,
 )
-from swarmshd.commands.refusal import Actor, Refusal, one_line
+from swarmshd.commands.refusal import Actor, Refusal, lacking, one_line
 from swarmshd.commands.structuring import asks_for_watch, digest, structure
 from swarmshd.commands.table import COMMANDS, READS, Batch, Request
 
@@ -41,6 +41,7 @@ __all__ = [
     "encode_granted",
     "encode_refusal",
     "encode_result",
+    "lacking",
     "one_line",
     "structure",
 ]

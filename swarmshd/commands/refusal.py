@@ -43,6 +43,13 @@ class Actor:
     admin: bool = False
 
 
+def lacking(verb: str, uid: int) -> Refusal:
+    """The refusal of who has not the right that the verb needs."""
+    right = protocol.VERBS[verb]
+    text = f"{verb}: needs the right `{right}`, which uid {uid} has not"
+    return Refusal("denied", text, next=f"swarmctl config show ACCESS_{right.upper()}")
+
+
 def bad(verb: str, why: str) -> NoReturn:
     """Refuse what can never be granted, whatever the state."""
     raise Refusal("bad_request", f"{verb}: {why}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from swarmshd import events as e
-from swarmshd.commands import READS, Batch, Refusal, Request, encode_granted, encode_refusal, encode_result
+from swarmshd.commands import READS, Batch, Refusal, Request, encode_granted, encode_refusal, encode_result, lacking
 from swarmshd.engine.aside import ASIDE
 from swarmshd.engine.cache import CACHED
 from swarmshd.engine.client import Client, Delivery
@@ -195,7 +195,7 @@ def _bounded(number: int, result: dict[str, Any]) -> bytes:
 def check_class(client: Client, verb: str) -> None:
     """Raise Refusal if the client has not the right that the verb needs."""
     if VERBS[verb] not in client.classes:
-        raise Refusal("denied", f"{verb}: needs the right `{VERBS[verb]}`, which uid {client.actor.uid} has not")
+        raise lacking(verb, client.actor.uid)
 
 
 def draining() -> Refusal:
