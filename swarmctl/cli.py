@@ -220,9 +220,10 @@ class Call:
             self._screen = Screen.of(self.environ, terminal=self.out.terminal)
         return self._screen
 
-    def lines(self, lines: Iterable[str]) -> None:
-        """Print lines that were made for the screen."""
-        self.out.text("".join([f"{line}\n" for line in lines]))
+    def lines(self, lines: Iterable[str], nothing: str = "") -> None:
+        """Print lines that were made for the screen; where there are none, ``nothing``, which says so."""
+        text = "".join([f"{line}\n" for line in lines])
+        self.out.text(text or (f"{nothing}\n" if nothing else ""))
 
     def emit(self, facts: Mapping[str, Any]) -> None:
         """Print one JSON object."""

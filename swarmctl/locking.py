@@ -242,7 +242,7 @@ def locks(call: Call) -> int:
     if call.out.terminal and not call.json and not call.quiet:
         from swarmctl.views import tables
 
-        call.lines(tables.locks(call.screen, found, now_ms()))
+        call.lines(tables.locks(call.screen, found, now_ms()), "no lock is held")
         return 0
     for item in found:
         facts = {name: item.get(name) for name in ("agent", "claimed_at", "fence", "watching", "waiting")}

@@ -80,6 +80,9 @@ def list_items(call: Call) -> int:
                 rows = []
     if rows:
         _items(call, rows)
+    if not shown and call.for_people:
+        chose = set(chosen) - {"all"} or "after_id" in given
+        call.lines((), "no such items" if chose else "no items" if "all" in chosen else "no open items")
     return _end(call, chosen, shown, after, more=more)
 
 
@@ -305,7 +308,8 @@ def _views(call: Call, found: list[Facts], what: str) -> int:
 
     now = now_ms()
     if not call.words:
-        call.lines((tables.queues if what == "queue" else tables.agents)(call.screen, found, now))
+        table = (tables.queues if what == "queue" else tables.agents)(call.screen, found, now)
+        call.lines(table, f"no {what} is known yet")
         return call.status
     page = details.queue if what == "queue" else details.agent
     for number, one in enumerate(found):

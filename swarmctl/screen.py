@@ -226,7 +226,12 @@ class Screen:
                 text, colour = row[at]
                 if text == "-" and at == used[-1]:
                     continue
-                line.append(self.paint(pad(clip(text, room), room, right=at in numbers), colour))
+                text = clip(text, room)
+                line.append(
+                    self.paint(
+                        text if at == used[-1] and at not in numbers else pad(text, room, right=at in numbers), colour
+                    )
+                )
             lines.append(" " * indent + (" " * gap).join(line).rstrip())
         return lines
 

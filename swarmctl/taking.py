@@ -178,7 +178,7 @@ def held(call: Call) -> int:
 
         from swarmctl.views import tables
 
-        call.lines(tables.held(call.screen, taken, int(time.time() * 1000)))
+        call.lines(tables.held(call.screen, taken, int(time.time() * 1000)), f"{call.agent} holds nothing")
         return 0
     for item in taken:
         _print(call, item)

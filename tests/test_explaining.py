@@ -74,7 +74,7 @@ def test_held_and_for_how_long():
     want = {"agent": "a", "since": house.now - MINUTE, "left": 4 * MINUTE, "attempt": 1, "watching": None}
     assert {name: held.get(name) for name in want} == want
     assert held["lease_until"] == house.now + 4 * MINUTE
-    assert "a has held it for 60s (attempt 1), and keeps it until 4m from now" in held["message"]
+    assert "a has held it for 60s (attempt 1), and keeps it for another 4m" in held["message"]
 
 
 def test_held_under_a_watch_and_stalled():

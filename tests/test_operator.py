@@ -68,6 +68,26 @@ def test_on_a_terminal_a_bar_shows_how_far_the_indexes_are(daemon: Daemon) -> No
     assert re.search(r"1000 items in [0-9.]+ s: nothing differed\r\n$", rebuild.written)
 
 
+def test_a_terminal_is_told_that_there_is_nothing(daemon: Daemon) -> None:
+    for words, says in (
+        (("list",), "no open items"),
+        (("list", "--all"), "no items"),
+        (("list", "--queue", "q"), "no such items"),
+        (("held", "--agent", "a7"), "a7 holds nothing"),
+        (("locks",), "no lock is held"),
+        (("agents",), "no agent is known yet"),
+        (("queues",), "no queue is known yet"),
+    ):
+        shown = on_terminal(daemon, *words)
+        try:
+            assert shown.ended() == 0
+        finally:
+            shown.close()
+        assert shown.written == f"{says}\r\n", words
+        piped = daemon.ctl(*words)
+        assert (piped.returncode, piped.stdout, piped.stderr) == (0, "", "")
+
+
 def test_a_pause_for_a_time_outlives_the_daemon_and_ends_when_it_was_to(daemon: Daemon) -> None:
     submit(daemon, 1)
     until = daemon.call("pause", queue="q", lasts=3_600_000)["paused_until"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmctl import screen
-from swarmctl.screen import Column, Screen
+from swarmctl.screen import BOLD, Column, Screen
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -150,6 +150,12 @@ def test_no_line_is_wider_than_the_screen(rows: list[tuple[object, ...]], column
 def test_columns_stand_straight(rows: list[tuple[object, ...]]) -> None:
     table = Screen(1000).table(("ONE", "TWO", ""), [(*row, "|") for row in rows])
     assert len({screen.width(line.rpartition("|")[0]) for line in table[1:]}) == 1
+
+
+def test_the_end_of_a_line_is_where_its_text_ends() -> None:
+    lines = Screen(40, colour=True).table(("ID", "TEXT"), [(1, "short"), (2, "a text that is longer")])
+    assert lines[0].endswith(f"\x1b[{BOLD}mTEXT\x1b[0m")
+    assert [line.split()[-1] for line in lines[1:]] == ["short", "longer"]
 
 
 def test_colour_only_where_there_is_some() -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PRIORITIES = {"critical": RED, "high": YELLOW, "low": DIM}
 
+ENDED = ("done", "cancelled")
+"""States of which nobody asks how far it is."""
+
 COUNTS = ("ready", "claimed", "scheduled", "blocked", "buried", "done", "cancelled")
 """Of a queue, in the order in which a person wants to know them."""
 
@@ -55,7 +58,7 @@ def items(screen: Screen, found: Iterable[Facts], now: int, told: Collection[str
             None if "queue" in told else item["queue"],
             None if "team" in told else item.get("team"),
             None if "agent" in told else item.get("agent"),
-            f"{item['percent']}%" if "percent" in item else None,
+            f"{item['percent']}%" if "percent" in item and item["state"] not in ENDED else None,
             age(item["created_at"], now),
             item["description"],
         ]

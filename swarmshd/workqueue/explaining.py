@@ -125,7 +125,7 @@ def _of_held(desk: Desk, item: Item) -> Iterator[Reason]:
     assert claim is not None
     name = claim.agent.name
     left = claim.deadline - desk.now
-    keeps = f"until {_span(left)} from now" if claim.watch is None else f"while process {claim.watch[0]} lives"
+    keeps = f"for another {_span(left)}" if claim.watch is None else f"while process {claim.watch[0]} lives"
     yield _reason(
         "held",
         f"{name} has held it for {_span(desk.now - claim.at)} (attempt {item.claims}), and keeps it {keeps}",
