@@ -1,12 +1,13 @@
 """How many items there are: from the sizes of the sets that are kept where these know, else one item after another."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from swarmshd.commands.looks import CountItems
 from swarmshd.workqueue.desk import Desk, queues_of_work
-from swarmshd.workqueue.looking import agent_of, born_before, matches
+from swarmshd.workqueue.looking import agent_of, born_before
 from swarmshd.workqueue.ready import Bucket
 from swarmshd.workqueue.records import CLAIMED, ENDED, LOCKS, OPEN, Item
 
@@ -44,6 +45,7 @@ def _count_queues(desk: Desk, command: CountItems, states: set[str]) -> Counter[
 
 def _count_kinds(desk: Desk, command: CountItems, states: set[str]) -> Counter[str]:
     """Open items by state, queue, type or team: the buckets know."""
+    value = {"queue": attrgetter("queue.name"), "type": attrgetter("type")}.get(command.by or "", _team)
     by: Counter[str] = Counter()
     for bucket in desk.ready.buckets.values():
         if (
@@ -52,41 +54,55 @@ def _count_kinds(desk: Desk, command: CountItems, states: set[str]) -> Counter[s
             and (not command.team or bucket.team in command.team)
         ):
             for state in states:
-                by[_value_of(bucket, state, command.by)] += bucket.counts[state]
+                by[state if command.by in (None, "state") else value(bucket)] += bucket.counts[state]
     return by
+
+
+def _team(of: Item | Bucket) -> str:
+    return of.team or "-"
 
 
 def _count_each(desk: Desk, command: CountItems, states: set[str]) -> Counter[str]:
-    """One item after the other, of the smallest sets that hold all that are meant."""
+    """One item after the other, of the smallest sets that hold all that are meant, a pass for each part of the filter.
+
+    A pass takes a few dozen nanoseconds an item; a test of everything at once, item by item, takes ten times as long.
+    """
+    found = [item for held in _held(desk, command, states) for item in held.values()]
+    desk.ready.scanned += len(found)
+    if command.group is not None or command.agent is not None:
+        found = [item for item in found if item.state in states]
+        queues = command.queue
+        found = [item for item in found if (item.queue.name in queues if queues else not item.is_lock)]
+    if command.type:
+        found = [item for item in found if item.type in command.type]
+    if command.team:
+        found = [item for item in found if item.team in command.team]
+    if command.agent is not None:
+        found = [item for item in found if agent_of(item) == command.agent]
+    before = born_before(desk, command)
+    if before is not None:
+        found = [item for item in found if item.created_at <= before]
+    return Counter(map(_VALUES[command.by or "state"], found))
+
+
+def _held(desk: Desk, command: CountItems, states: set[str]) -> list[dict[int, Item]]:
+    """Sets that hold all that are meant, and few others."""
     tables = desk.tables
-    sets: list[Iterable[Item]]
+    if command.group is not None:
+        group = tables.groups.get(command.group)
+        return [] if group is None else [group.open, group.ended]
     if command.agent is not None and states <= {CLAIMED}:
         agent = tables.agents.get(command.agent)
-        sets = [] if agent is None else [agent.holds.values()]
-    elif command.group is not None:
-        group = tables.groups.get(command.group)
-        sets = [] if group is None else [group.open.values(), group.ended.values()]
-    else:
-        queues = [tables.queues[name] for name in set(command.queue or tables.queues) if name in tables.queues]
-        sets = [queue.items[state].values() for queue in queues for state in states]
-    by: Counter[str] = Counter()
-    before = born_before(desk, command)
-    for found in sets:
-        for item in found:
-            desk.ready.scanned += 1
-            if item.state in states and matches(item, command, before):
-                by[_value_of(item, item.state, command.by)] += 1
-    return by
+        return [] if agent is None else [agent.holds]
+    named = [tables.queues[name] for name in set(command.queue) if name in tables.queues]
+    return [queue.items[state] for queue in (named if command.queue else queues_of_work(desk)) for state in states]
 
 
-def _value_of(item: Item | Bucket, state: str, by: str | None) -> str:
-    if by is None or by == "state":
-        return state
-    if by == "queue":
-        return item.queue.name
-    if by == "type":
-        return item.type
-    if by == "team":
-        return item.team or "-"
-    assert isinstance(item, Item)
-    return str((agent_of(item) if by == "agent" else item.option("group")) or "-")
+_VALUES: dict[str, Callable[[Item], str]] = {
+    "state": attrgetter("state"),
+    "queue": attrgetter("queue.name"),
+    "type": attrgetter("type"),
+    "team": _team,
+    "agent": lambda item: agent_of(item) or "-",
+    "group": lambda item: item.option("group") or "-",
+}
