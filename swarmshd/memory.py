@@ -122,7 +122,6 @@ class Collector:
             **{f"passes_{generation}": passes for generation, passes in enumerate(self._passes)},
             **self._runs,
             "trims": self._trims,
-            "frozen": gc.get_freeze_count(),
             "young": gc.get_count()[0],
             "pause_last_us": self._last_ns // 1000,
             "pause_max_us": self._longest_ns // 1000,

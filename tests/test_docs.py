@@ -98,6 +98,8 @@ def test_what_is_said_to_be_logged_is_logged():
 NUMBERS = [
     # page, what it says, the constant, and what that is divided by
     ("man/swarmsh-protocol.7", "text of at most {} bytes", "protocol.NOTE_MAX", 1),
+    ("man/swarmsh-protocol.7", "once deciding has taken {} s", "engine.rounds.BATCH_NS", 1_000_000_000),
+    ("docs/architecture.md", "a round {} ms", "engine.rounds.ROUND_NS", 1_000_000),
     ("man/swarmsh-protocol.7", "text of 1 to {} characters", "protocol.NAME_MAX", 1),
     ("man/swarmsh-protocol.7", "an array of these, at most {}", "protocol.SUBMITS_MAX", 1),
     ("man/swarmsh-protocol.7", "not before these items are done; at most {}.", "protocol.AFTER_MAX", 1),

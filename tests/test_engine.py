@@ -15,7 +15,8 @@ import pytest
 
 from swarmshd import commands, configuration
 from swarmshd.commands import Actor
-from swarmshd.engine import Client, Delivery, Engine, Started, numbers, start
+from swarmshd.engine import Client, Delivery, Engine, Started, deciding, numbers, start
+from swarmshd.engine import engine as engine_module
 from swarmshd.engine.numbers import BLOCK
 from swarmshd.journal import Full, JournalFailed
 from swarmshd.journal.disk import DISK
@@ -211,6 +212,31 @@ def test_a_batch_that_would_take_more_than_is_reserved_is_cut(place: Path, monke
     assert [code for code, _ in replies[-2:]] == ["too_large"] * 2
     assert engine.queue.tables.position <= engine.queue.tables.positions_end
     assert ask(engine, "count")["count"] == 1000 - cancelled
+
+
+def test_a_round_ends_when_deciding_takes_long(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = begin(place).engine
+    ask(engine, "submit", type="t", description="d")
+    monkeypatch.setattr(engine_module, "ROUND_NS", 0)
+    peer = Peer()
+    for number in range(3):
+        take(engine, peer, number, "submit", type="t", description="d")
+    for number in range(3):
+        assert engine.waiting_to_decide
+        engine.advance(engine.queue.desk.now)
+        engine.commit()
+        assert [reply[0] for reply in peer.replies] == list(range(number + 1)), "one at a time, but each"
+    assert not engine.waiting_to_decide
+    assert engine.commits.closed["time"] == 2
+
+
+def test_a_batch_that_takes_too_long_is_cut(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = begin(place).engine
+    monkeypatch.setattr(deciding, "BATCH_NS", 0)
+    line = ["submit", {"type": "t", "description": "d"}]
+    replies = ask(engine, "batch", commands=[line] * 3)["replies"]
+    assert [(code, facts["retryable"]) for code, facts in replies] == [("busy", True)] * 3
+    assert ask(engine, "count") == {"count": 0}
 
 
 @pytest.mark.parametrize("verb", ["submit", "claim", "complete"])

@@ -34,9 +34,9 @@ class Commits:
 
     def __init__(self) -> None:
         self.batches = self.commands = self.events = self.bytes = self.largest = 0
-        self.closed = {"size": 0, "volume": 0, "room": 0, "drain": 0}
+        self.closed = {"size": 0, "volume": 0, "room": 0, "time": 0, "drain": 0}
         """How many were closed because they had as many commands as may be; as many bytes; all the room that there
-        was, for them or for replies; or because nothing else was waiting."""
+        was, for them or for replies; because deciding took long; or because nothing else was waiting."""
         self.timeouts = self.syncs = self.last_ns = self._longest_ns = 0
         self._steps: dict[int, int] = {}
         self._minutes: deque[list[int]] = deque(maxlen=MINUTES + 1)

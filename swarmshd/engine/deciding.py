@@ -5,6 +5,7 @@ answered by whoever knows.
 """
 
 from collections.abc import Sequence
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -14,7 +15,7 @@ from swarmshd.engine.aside import ASIDE
 from swarmshd.engine.cache import CACHED
 from swarmshd.engine.client import Client, Delivery
 from swarmshd.engine.relaxed import RELAXABLE
-from swarmshd.engine.rounds import REPLY_MAX, bounded
+from swarmshd.engine.rounds import BATCH_NS, REPLY_MAX, bounded
 from swarmshd.protocol import VERBS
 from swarmshd.workqueue.drawing import draws
 from swarmshd.workqueue.queue import Watch
@@ -122,10 +123,13 @@ class Deciding:
         size = 0
         numbers, desk, tables = self._engine.numbers, self._queue.desk, self._queue.tables
         scarce = numbers.scarce_for(draws(desk, Request("batch", batch)))
+        until = perf_counter_ns() + BATCH_NS
         for request in batch.requests:
             try:
                 if isinstance(request, Refusal):
                     raise request
+                if perf_counter_ns() >= until:
+                    raise Refusal("busy", "the commands before it in its batch took all the time there is for one")
                 if scarce and not numbers.covers(draws(desk, request), tables.position):
                     raise Refusal("too_large", "this batch takes more numbers than are ready at a time: send less")
                 watch = left.pop() if getattr(request.command, "watch", False) else None

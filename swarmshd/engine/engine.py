@@ -39,7 +39,7 @@ from swarmshd.engine.policy import policy
 from swarmshd.engine.rates import Rates
 from swarmshd.engine.relaxed import Relaxed
 from swarmshd.engine.ring import Ring
-from swarmshd.engine.rounds import REPLIES_MAX, ROUND_BYTES, Replies, Round
+from swarmshd.engine.rounds import REPLIES_MAX, ROUND_BYTES, ROUND_NS, Replies, Round
 from swarmshd.engine.space import PATIENCE, Space
 from swarmshd.engine.stats import SECTIONS
 from swarmshd.engine.telling import TELLS
@@ -66,6 +66,7 @@ class Engine:
         self.settings = settings
         self._most_commands = _most_commands(settings)
         self._most_bytes = 0  # of requests, in the round
+        self._until = 0  # by the stopwatch: then what is left waits for the next call
         self.draining = False
         self.space = Space(journal, lambda: self.snapshot_size)
         self.fold: dict[str, Any] = {}  # what became of the last one
@@ -159,6 +160,7 @@ class Engine:
                 self.space.find(tasks[0][4] if tasks else 0)
         self._replied = 0
         self._most_bytes = min(ROUND_BYTES, self.space.for_requests())
+        self._until = perf_counter_ns() + ROUND_NS
         room = self._has_room()
         if room:
             self._reserve()
@@ -211,6 +213,7 @@ class Engine:
         return (
             round_.commands < self._most_commands
             and round_.size < self._most_bytes
+            and (perf_counter_ns() < self._until or not round_.commands)
             and self._replied + self._replies.bytes < REPLIES_MAX
             and (self.space.full is None or self.space.for_round(round_))
         )
@@ -344,7 +347,9 @@ class Engine:
             return "drain"
         if round_.commands >= self._most_commands:
             return "size"
-        return "volume" if round_.size >= ROUND_BYTES else "room"
+        if round_.size >= ROUND_BYTES:
+            return "volume"
+        return "time" if perf_counter_ns() >= self._until else "room"
 
     def record(self, happened: list[e.Event]) -> None:
         """Put what the start or the clock brought about into the round; it has been applied already."""

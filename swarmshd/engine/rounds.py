@@ -17,6 +17,12 @@ from swarmshd.engine.rates import Rates
 ROUND_BYTES = 4 << 20
 """Bytes of requests after which a round takes no further command; a batch stays well below a frame's bound."""
 
+ROUND_NS = 250_000_000
+"""Nanoseconds of deciding after which a round takes no further command: deaths, and whoever else came, wait."""
+
+BATCH_NS = 5_000_000_000
+"""Nanoseconds after which the rest of a batch is refused: nobody else is served while it is decided."""
+
 REPLY_MAX = 4 << 20
 """Bytes of one reply to a question; what is longer is cut where it says so, or refused."""
 
