@@ -1,9 +1,12 @@
 """How many items there are: from the sizes of the sets that are kept where these know, else one item after another."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from operator import attrgetter
 from typing import Any
+
+from attrs import evolve
 
 from swarmshd.commands.looks import CountItems
 from swarmshd.workqueue.desk import Desk, queues_of_work
@@ -24,6 +27,8 @@ def count(desk: Desk, command: CountItems) -> dict[str, Any]:
             by = _count_kinds(desk, command, states & OPEN) + _count_each(desk, command, states & ENDED)
     elif command.agent is None and command.group is None and command.by in ("type", "team"):
         by = _count_kinds(desk, command, states & OPEN) + _count_each(desk, command, states & ENDED)
+    elif command.by in ("agent", "group") and states == OPEN and evolve(command, by=None, state=()) == _ALL:
+        by = _count_owned(desk, command.by)
     else:
         by = _count_each(desk, command, states)
     return (
@@ -58,6 +63,20 @@ def _count_kinds(desk: Desk, command: CountItems, states: set[str]) -> Counter[s
     return by
 
 
+_ALL = CountItems()
+
+
+def _count_owned(desk: Desk, by: str) -> Counter[str]:
+    """All open items by agent or group: these know, and what is left has none."""
+    tables = desk.tables
+    if by == "agent":
+        found = Counter({agent.name: len(agent.holds) - agent.locks for agent in tables.agents.values()})
+    else:
+        found = Counter({name: len(group.open) for name, group in tables.groups.items()})
+    found["-"] = sum(queue.open for queue in queues_of_work(desk)) - found.total()
+    return found
+
+
 def _team(of: Item | Bucket) -> str:
     return of.team or "-"
 
@@ -82,7 +101,7 @@ def _count_each(desk: Desk, command: CountItems, states: set[str]) -> Counter[st
     before = born_before(desk, command)
     if before is not None:
         found = [item for item in found if item.created_at <= before]
-    return Counter(map(_VALUES[command.by or "state"], found))
+    return Counter(_VALUES[command.by or "state"](found))
 
 
 def _held(desk: Desk, command: CountItems, states: set[str]) -> list[dict[int, Item]]:
@@ -98,11 +117,19 @@ def _held(desk: Desk, command: CountItems, states: set[str]) -> list[dict[int, I
     return [queue.items[state] for queue in (named if command.queue else queues_of_work(desk)) for state in states]
 
 
-_VALUES: dict[str, Callable[[Item], str]] = {
-    "state": attrgetter("state"),
-    "queue": attrgetter("queue.name"),
-    "type": attrgetter("type"),
-    "team": _team,
-    "agent": lambda item: agent_of(item) or "-",
-    "group": lambda item: item.option("group") or "-",
+def _agents(found: list[Item]) -> list[str]:
+    return ["-" if item.claim is None and item.notes is None else agent_of(item) or "-" for item in found]
+
+
+def _groups(found: list[Item]) -> list[str]:
+    return ["-" if item.options is None else item.options.get("group") or "-" for item in found]
+
+
+_VALUES: dict[str, Callable[[list[Item]], Iterable[str]]] = {
+    "state": partial(map, attrgetter("state")),
+    "queue": partial(map, attrgetter("queue.name")),
+    "type": partial(map, attrgetter("type")),
+    "team": partial(map, _team),
+    "agent": _agents,
+    "group": _groups,
 }
