@@ -13,8 +13,11 @@ unexport PYTHONDONTWRITEBYTECODE
 
 QUICK := $(BIN)/pytest -q -n auto --maxprocesses=8 --hypothesis-profile=check -m 'not real and not slow'
 
-# An environment does not survive being moved, nor its interpreter being replaced: the stamps hold both.
-HERE := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.base_prefix, *sys.version_info[:3])' 2>/dev/null)
+# An environment does not survive being moved, nor its interpreter being replaced, nor what builds in it: the stamp
+# holds all three.
+BUILDER := hatchling~=1.24 editables
+HERE := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.base_prefix, *sys.version_info[:3])' 2>/dev/null) \
+  $(BUILDER)
 ifneq ($(HERE),$(shell cat $(VENV)/.made 2>/dev/null))
 STALE := stale
 endif
@@ -64,7 +67,7 @@ $(VENV)/.made: $(STALE)
 	@wheels=$$($(PYTHON) -c '$(WHEELS)') && \
 	  $(PYTHON) -m zipfile -e "$$wheels"/pip-*.whl $(VENV)/lib/python3*/site-packages || $(BIN)/python -m ensurepip
 	@printf '#!/bin/sh\nexec "$${0%%/*}/python" -m pip "$$@"\n' >$(BIN)/pip && chmod +x $(BIN)/pip
-	$(PIP) 'hatchling>=1.24,<2' editables
+	$(PIP) $(BUILDER)
 	@echo $(HERE) > $@
 
 # ensurepip has pip install itself, and compile all of it: five times as long as unpacking it.
