@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from hypothesis import HealthCheck, Phase, settings
 
 from swarmctl.connection import Connection
 from tests.wire import Wire
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 
 UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 """How fast the machine is, is no finding."""
@@ -48,6 +52,23 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Each worker begins to read the modules at another one, and later finds those that the others have read.
+
+    From the same place on, all of them would rewrite the assertions of the same module at the same time.
+    """
+    config = session.config
+    workers = getattr(config, "workerinput", None)
+    if workers is None or config.args_source != config.ArgsSource.TESTPATHS:
+        return
+    paths = [path for path in sorted(HERE.rglob("test_*.py")) if not pytest_ignore_collect(path, config)]
+    first = len(paths) * int(workers["workerid"].removeprefix("gw")) // workers["workercount"]
+    for path in paths[first:] + paths[:first]:
+        with suppress(Exception, pytest.skip.Exception):  # whoever collects it tells
+            import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever starts a daemon is `real`; `make check`, which is for every commit, leaves it to `make test`."""
     for item in items:
@@ -55,7 +76,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("real")
 
 
-ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
 """Seconds after which something that should have happened long ago is taken not to happen."""
 

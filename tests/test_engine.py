@@ -185,13 +185,13 @@ def test_numbers_are_never_handed_out_twice(place: Path) -> None:
 
 
 def test_blocks_are_reserved_ahead_and_counted_only_when_durable(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbers, "BLOCK", 1000)
-    monkeypatch.setattr(numbers, "AHEAD", 2000)
+    monkeypatch.setattr(numbers, "BLOCK", 100)
+    monkeypatch.setattr(numbers, "AHEAD", 200)
     engine = begin(place).engine
     line = ["submit", {"type": "t", "description": "d"}]
     made = 0
-    while made < 10_000:
-        replies = ask(engine, "batch", commands=[line] * 900)["replies"]
+    while made < 1000:
+        replies = ask(engine, "batch", commands=[line] * 90)["replies"]
         assert all(code == 0 for code, _ in replies)
         made += len(replies)
         tables = engine.queue.tables

@@ -553,7 +553,7 @@ def test_ended_items_are_forgotten_by_bytes():
 def test_forgetting_keeps_up_with_the_largest_batches():
     house = House(retain_done_items=100, keys_max=100, batch_size=10)
     for _ in range(3):
-        ids = [house.submit(key=f"k{house.mint.ids}") for _ in range(2000)]
+        ids = [house.submit(key=f"k{house.mint.ids}") for _ in range(1000)]
         house.queue.begin(house.now)
         for number in ids:
             house.do("cancel", id=number)

@@ -90,7 +90,7 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_what_is_left_serves() -> None:
-    run(10, 40)
+    run(5, 40)
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ def test_json_has_one_object_a_line(directory):
     assert all(figure["schema"] == 1 and figure["verdict"] in ("met", "missed", "") for figure in figures)
 
 
+@pytest.mark.slow  # it imports all that is measured
 def test_an_unknown_name_is_refused():
     done = run("speed")
     assert done.returncode == 2
