@@ -461,10 +461,6 @@ trio.run(main)
 
 
 async def test_control_c_at_any_moment_fails_nothing_and_leaves_nothing_held(daemon: Daemon, queue: Client) -> None:
-    """Python may raise KeyboardInterrupt in the caller's own frame, between the claim and its block.
-
-    Nobody has the item in hand then, and the end of the process gives it back, as it does for any that crashed.
-    """
     await queue.submit_many([{"type": "t"}] * 3000)
     for n in range(8):
         process = subprocess.Popen(
@@ -483,6 +479,74 @@ async def test_control_c_at_any_moment_fails_nothing_and_leaves_nothing_held(dae
     assert {row["state"] for row in rows} <= {"ready", "done"}
     ill = [(row["failures"], row["crashes"], row.get("reason")) for row in rows if row["failures"] or row["crashes"]]
     assert not ill, ill
+
+
+STEPS = """
+import signal, sys, trio, swarmctl
+from swarmctl.aio import Client
+from swarmctl.aio import answer, claimed, locked, looping
+
+async def claim(queue):
+    async with queue.claim("t") as item:
+        await item.progress(1)
+
+async def work(queue):
+    async with queue.work("t") as items:
+        async for item in items:
+            await item.progress(1)
+            break
+
+async def lock(queue):
+    async with queue.lock("l"):
+        await queue.status()
+
+async def main(what):
+    async with Client() as queue:
+        await what(queue)
+
+def interrupted_at(step, what):
+    left = step
+    def trace(frame, event, _):
+        nonlocal left
+        if event in ("call", "line") and frame.f_code.co_filename in files:
+            left -= 1
+            if left == 0:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+    sys.settrace(trace)
+    try:
+        trio.run(main, what)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    return left <= 0
+
+files = {module.__file__ for module in (answer, claimed, locked, looping)}
+what = globals()[sys.argv[1]]
+step = 1
+with swarmctl.Client() as after:
+    while interrupted_at(step, what):
+        if after.held():
+            sys.exit(f"held after step {step}: {after.held()}")
+        after.lock("l").unlock()
+        step += 1
+print(step)
+"""
+
+
+@pytest.mark.parametrize("what", ["claim", "work", "lock"])
+async def test_control_c_at_every_step_leaves_nothing_held(daemon: Daemon, queue: Client, what: str) -> None:
+    """At every line that gives or ends something in hand; the process lives on, so its end gives nothing back."""
+    await queue.submit_many([{"type": "t"}] * 1000)
+    command = [sys.executable, "-c", STEPS, what]
+    done = await trio.run_process(
+        command, capture_stdout=True, capture_stderr=True, check=False, env=daemon.environment(SWARMSH_AGENT="holder")
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert int(done.stdout) > 10
+    rows = [row async for row in queue.list(all=True)]
+    assert not [row for row in rows if row["failures"] or row["crashes"]]
 
 
 # -- everything at once --------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ class Answer(Coroutine[Any, Any, T]):
         self._entered = entered
         return await entered.__aenter__()
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self: Answer[E],
         kind: type[BaseException] | None,

@@ -119,8 +119,13 @@ class Claimed(Held[Coroutine[Any, Any, None]]):
         return self._ended
 
     async def give_back(self, **arguments: Any) -> None:
-        """Release it, although the task is cancelled."""
+        """Release it, although the task is cancelled, and although a control-C comes meanwhile."""
+        key = mint_key()
         with trio.move_on_after(GRACE, shield=True):
-            await self.release(**arguments)
+            try:
+                await self._act("release", self._over, key=key, **arguments)
+            except KeyboardInterrupt:
+                await self._act("release", self._over, key=key, **arguments)
+                raise
         if not self._ended:
             logging.getLogger("swarmctl").warning("item %d could not be given back in %g s", self.id, GRACE)

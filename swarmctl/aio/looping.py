@@ -30,16 +30,18 @@ class Work:
     ``async with queue.work() as items: async for item in items: ...``.
     """
 
+    _claimed: Claimed | None = None
+
     def __init__(self, client: Client, wait: float, filters: dict[str, Any], *, endless: bool) -> None:
         self._client = client
         self._wait = wait
         self._filters = filters
         self._endless = endless
-        self._claimed: Claimed | None = None
 
     def __aiter__(self) -> Self:
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> Claimed:
         claimed, self._claimed = self._claimed, None
         if claimed is not None:
@@ -62,9 +64,11 @@ class Work:
     async def __aenter__(self) -> Self:
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    @trio.lowlevel.enable_ki_protection
     async def aclose(self) -> None:
         """Give back what is in hand."""
         claimed = self._let_go()
