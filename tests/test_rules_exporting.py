@@ -245,6 +245,6 @@ def test_pages_are_bounded_and_leave_nothing_out():
     assert len(exported(house)) == 12_090
 
 
-@pytest.mark.parametrize("after", ["item", "item:x", "x:1", "item:-1", ":", "queue"])
+@pytest.mark.parametrize("after", ["item", "item:x", "x:1", "item:-1", ":", "queue", "item:" + "9" * 5000])
 def test_a_place_that_no_page_gave_is_refused(after):
     House().no("bad_request", "export", after=after)

@@ -134,9 +134,8 @@ def _rows(desk: Desk, command: Export) -> Iterator[tuple[str, str, Facts]]:
     """Where each row stands, its kind, and what it says; nothing, if it was not asked for."""
     tables = desk.tables
     kind, colon, after = (command.after or "").partition(":")
-    if command.after is not None and (
-        kind not in (QUEUE, AGENT, ITEM) or not colon or (kind == ITEM and not after.isdecimal())
-    ):
+    known = kind in (QUEUE, AGENT) or (kind == ITEM and after.isascii() and after.isdecimal() and len(after) < 20)
+    if command.after is not None and not (known and colon):
         raise Refusal("bad_request", "export: after: expected what the page before gave as next")
     if kind in ("", QUEUE):
         for name in sorted(tables.queues):
