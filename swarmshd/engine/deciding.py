@@ -15,7 +15,7 @@ from swarmshd.engine.aside import ASIDE
 from swarmshd.engine.cache import CACHED
 from swarmshd.engine.client import Client, Delivery
 from swarmshd.engine.relaxed import RELAXABLE
-from swarmshd.engine.rounds import BATCH_NS, REPLY_MAX, bounded
+from swarmshd.engine.rounds import BATCH_NS, REPLY_MAX, ROUND_BYTES, bounded
 from swarmshd.protocol import VERBS
 from swarmshd.workqueue.drawing import draws
 from swarmshd.workqueue.queue import Watch
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from swarmshd.engine.engine import Engine
 
 CLAIMS = frozenset(("claim", "claim_new", "lock"))
+SWEEPING = frozenset(("cancel", "clear", "evict", "register"))
+"""Verbs that may change many items, and say so in a few words."""
+
 LARGE = READS | CLAIMS
 """Verbs whose replies may be long."""
 
@@ -107,7 +110,8 @@ class Deciding:
         happened, result = self._queue.execute(request, client.actor, watch)
         if happened:
             actor = client.actor
-            self._engine.round.add(e.Entry(actor.uid, actor.pid, request.key, request.minted, happened))
+            entry = e.Entry(actor.uid, actor.pid, request.key, request.minted, happened)
+            self._engine.round.add(entry, sweeping=verb in SWEEPING)
             if self._queue.tables.cascade:
                 for settled in self._queue.settle():
                     self._engine.round.own(settled)
@@ -123,6 +127,8 @@ class Deciding:
         size = 0
         numbers, desk, tables = self._engine.numbers, self._queue.desk, self._queue.tables
         scarce = numbers.scarce_for(draws(desk, Request("batch", batch)))
+        round_ = self._engine.round
+        full = round_.size + ROUND_BYTES
         until = perf_counter_ns() + BATCH_NS
         for request in batch.requests:
             try:
@@ -133,6 +139,8 @@ class Deciding:
                 if scarce and not numbers.covers(draws(desk, request), tables.position):
                     raise Refusal("too_large", "this batch takes more numbers than are ready at a time: send less")
                 watch = left.pop() if getattr(request.command, "watch", False) else None
+                if round_.size > full:
+                    raise Refusal("too_large", f"what this batch changes exceeds {ROUND_BYTES} bytes: send less")
                 if size > REPLY_MAX:
                     raise Refusal("too_large", f"the replies to this batch exceed {REPLY_MAX} bytes: send less")
                 result = self._one(client, request, watch)
@@ -143,7 +151,7 @@ class Deciding:
                     deliveries += self._delivery(request, result)
             except Refusal as refusal:
                 replies.append([refusal.code, refusal.wire()])
-        self._engine.round.commands += max(0, len(batch.requests) - 1)
+        round_.commands += max(0, len(batch.requests) - 1)
         return {"replies": replies}, deliveries
 
     def serve_waiting(self) -> None:

@@ -15,6 +15,7 @@ from swarmshd import events as e
 from swarmshd.commands import Actor, Refusal, Request
 from swarmshd.commands.values import Name, Note
 from swarmshd.commands.work import Heartbeat
+from swarmshd.engine.rounds import ROUND_BYTES
 from swarmshd.settings import Settings
 from swarmshd.workqueue.queue import WorkQueue
 from swarmshd.workqueue.records import Item
@@ -22,7 +23,8 @@ from swarmshd.workqueue.records import Item
 RELAXABLE = frozenset(("progress", "heartbeat"))
 """The verbs whose command may be ``relaxed``."""
 
-_REPORTED = ("percent", "status", "message", "checkpoint")
+_TEXTS = ("status", "message", "checkpoint")
+_REPORTED = ("percent", *_TEXTS)
 
 
 class _Waiting(NamedTuple):
@@ -40,6 +42,8 @@ class Relaxed:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._waiting: dict[int, _Waiting] = {}
+        self._bytes = 0
+        """Of what was said since it was last recorded."""
         self._flush_at: int | None = None
         self.queued = self.coalesced = self.recorded = self.dropped = self.flushes = self.direct = 0
 
@@ -101,7 +105,9 @@ class Relaxed:
         self._waiting[item.id] = _Waiting(actor, Request(request.verb, command), claim.fence, since)
         if self._flush_at is None:
             self._flush_at = now + self._interval
-        if len(self._waiting) >= self._settings.async_buffer_size or claim.deadline <= self._flush_at:
+        self._bytes += sum(len(getattr(request.command, name, None) or "") for name in _TEXTS)
+        full = len(self._waiting) >= self._settings.async_buffer_size or self._bytes >= ROUND_BYTES
+        if full or claim.deadline <= self._flush_at:
             self._flush_at = now
 
     def due(self, now: int) -> bool:
@@ -117,6 +123,7 @@ class Relaxed:
         """Decide and apply all that waits, and give the events; what its sender holds no more is dropped."""
         waiting, self._waiting = self._waiting, {}
         self._flush_at = None
+        self._bytes = 0
         self.flushes += bool(waiting)
         beats: dict[tuple[Actor, Name | None, Note | None], list[int]] = {}
         for number, (actor, request, fence, _) in waiting.items():

@@ -15,7 +15,11 @@ from swarmshd.engine.client import Client, Delivery
 from swarmshd.engine.rates import Rates
 
 ROUND_BYTES = 4 << 20
-"""Bytes of requests after which a round takes no further command; a batch stays well below a frame's bound."""
+"""Bytes of requests, and of what changes many items, after which a round takes no further command; a batch stays well
+below a frame's bound."""
+
+MANY = 64
+"""What the daemon does by itself is weighed if it is more than so many events."""
 
 ROUND_NS = 250_000_000
 """Nanoseconds of deciding after which a round takes no further command: deaths, and whoever else came, wait."""
@@ -53,14 +57,18 @@ class Round:
             self._weighed = len(self.entries)
         return self._weight
 
-    def add(self, entry: e.Entry) -> None:
-        self.entries.append(e.encode_entry(entry))
+    def add(self, entry: e.Entry, *, sweeping: bool = False) -> None:
+        """Take what one command brought about; ``sweeping`` if that may be far larger than its request."""
+        row = e.encode_entry(entry)
+        self.entries.append(row)
         self.events += len(entry.events)
+        if sweeping:
+            self.size += len(e.encode_batch(self.time, [row]))
         self.rates.count(entry.events)
 
     def own(self, happened: list[e.Event]) -> None:
         """Something the daemon did by itself."""
-        self.add(e.Entry(None, None, None, minted=False, events=happened))
+        self.add(e.Entry(None, None, None, minted=False, events=happened), sweeping=len(happened) > MANY)
 
 
 class Replies:

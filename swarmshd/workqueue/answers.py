@@ -10,7 +10,7 @@ from swarmshd.commands import Refusal
 from swarmshd.commands.governing import Evict, Pause, QueueSet, Resume
 from swarmshd.commands.work import Cancel, Claim, ClaimNew, Heartbeat, Kick, Lock, Submit, SubmitAll, Unlock
 from swarmshd.workqueue import looking
-from swarmshd.workqueue.desk import Desk, find, holder, max_attempts
+from swarmshd.workqueue.desk import Desk, find, holder, max_attempts, most_cancelled
 from swarmshd.workqueue.holding import fenced_by, heartbeat_lost
 from swarmshd.workqueue.records import Queue
 from swarmshd.workqueue.submitting import in_order
@@ -134,7 +134,7 @@ def cancelled(desk: Desk, command: Cancel, facts: Any) -> dict[str, Any]:
     if command.id is not None:
         return ended(desk, command, facts)
     number = facts["touched"] if facts else 0
-    return {"cancelled": number, "more": 0 < number >= desk.policy.batch_size}
+    return {"cancelled": number, "more": number >= most_cancelled(desk, command.reason)}
 
 
 def of_agent(desk: Desk, command: Any, _: Any) -> dict[str, Any]:

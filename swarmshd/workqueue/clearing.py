@@ -11,7 +11,7 @@ from typing import Any
 from swarmshd import events as e
 from swarmshd.commands import Refusal
 from swarmshd.commands.work import Clear
-from swarmshd.workqueue.desk import Desk
+from swarmshd.workqueue.desk import Desk, most_cancelled
 from swarmshd.workqueue.records import CLAIMED, ENDED, OPEN, Item
 
 LOOK_MAX = 10_000
@@ -26,8 +26,11 @@ def clear(desk: Desk, command: Clear) -> list[e.Event]:
     if command.queue not in desk.tables.queues:
         raise Refusal("not_found", f"there is no queue {command.queue}")
     page, _, _ = _page(desk, command)
-    reason = CLEARED if command.reason is None else command.reason
-    return [e.ItemCancelled(item.id, reason) for item in page]
+    return [e.ItemCancelled(item.id, _reason(command)) for item in page]
+
+
+def _reason(command: Clear) -> str:
+    return CLEARED if command.reason is None else command.reason
 
 
 def cleared(desk: Desk, command: Clear, facts: Any) -> dict[str, Any]:
@@ -54,7 +57,7 @@ def _states(command: Clear) -> list[str]:
 
 def _page(desk: Desk, command: Clear) -> tuple[list[Item], int, bool]:
     """At most a batch of the items that are meant; the last id that was looked at, and whether there may be more."""
-    states, limit = _states(command), desk.policy.batch_size
+    states, limit = _states(command), most_cancelled(desk, _reason(command))
     queue = desk.tables.queues.get(command.queue)
     if queue is None:
         return [], command.after_id, False

@@ -74,6 +74,19 @@ def find_any(desk: Desk, reference: object) -> Item:
     return item
 
 
+CANCELLED_BYTES = 128 << 10
+"""Bytes that one command may take in the journal which cancels many items, each with a reason of its own there."""
+
+CANCELLED_EACH = 24
+"""Bytes that one of them takes beside its reason, at most."""
+
+
+def most_cancelled(desk: Desk, reason: str | None) -> int:
+    """How many items one command cancels at most for this reason."""
+    each = CANCELLED_EACH + len((reason or "").encode())
+    return min(desk.policy.batch_size, CANCELLED_BYTES // each)
+
+
 def max_attempts(desk: Desk, item: Item) -> int:
     """Failures after which the item is buried."""
     return desk.setting(item, "max_attempts", desk.policy.max_attempts)

@@ -7,7 +7,15 @@ from swarmshd import events as e
 from swarmshd.commands import Refusal
 from swarmshd.commands.work import Cancel, Edit, Kick
 from swarmshd.protocol import counted
-from swarmshd.workqueue.desk import Desk, find, is_ended, own_or_admin, queue_setting, too_many_kinds
+from swarmshd.workqueue.desk import (
+    Desk,
+    find,
+    is_ended,
+    most_cancelled,
+    own_or_admin,
+    queue_setting,
+    too_many_kinds,
+)
 from swarmshd.workqueue.records import BLOCKED, BURIED, CLAIMED, Item
 
 
@@ -62,7 +70,7 @@ def cancel(desk: Desk, command: Cancel) -> list[e.Event]:
     if group is None:
         raise Refusal("not_found", f"there is no group {command.group}")
     mine = (item for item in group.open.values() if _may(desk, item))
-    return [e.ItemCancelled(item.id, command.reason) for item in islice(mine, desk.policy.batch_size)]
+    return [e.ItemCancelled(item.id, command.reason) for item in islice(mine, most_cancelled(desk, command.reason))]
 
 
 def edit(desk: Desk, command: Edit) -> list[e.Event]:
