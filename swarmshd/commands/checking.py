@@ -39,9 +39,7 @@ def _numbers(verb: str, command: Any) -> None:
 
 
 def _claim(verb: str, command: Claim) -> None:
-    names = max(len(command.queue or ()), len(command.type), len(command.team))
-    if names > FILTER_MAX:
-        raise Refusal("too_large", f"claim: {names} names in a filter; the limit is {FILTER_MAX}", limit=FILTER_MAX)
+    _filter(verb, command)
     if not 1 <= command.count <= CLAIM_MAX:
         bad(verb, f"count: expected a number (1 to {CLAIM_MAX}), not {command.count}")
     _numbers(verb, command)
@@ -52,7 +50,18 @@ def _hold(verb: str, command: Hold) -> None:
         bad(verb, "watch: must be true, with the descriptor of the process")
 
 
+def _filter(verb: str, command: Any) -> None:
+    """Each item, or event, is held against all names of a filter, and filters are kept."""
+    for field, most in (("ids", WATCHED_MAX), ("queue", FILTER_MAX), ("type", FILTER_MAX), ("team", FILTER_MAX)):
+        names = getattr(command, field, None) or ()
+        if type(names) is tuple and len(names) > most:
+            raise Refusal("too_large", f"{verb}: {len(names)} names in a filter; the limit is {most}", limit=most)
+
+
 def _states(verb: str, command: Any) -> None:
+    _filter(verb, command)
+    if len(command.state) > len(protocol.STATES):
+        bad(verb, f"state: there are {len(protocol.STATES)}, not {len(command.state)}")
     for state in command.state:
         if state not in protocol.STATES:
             bad(verb, f"state: expected one of {', '.join(protocol.STATES)}, not {shown(state)}")
@@ -79,10 +88,7 @@ def _events(verb: str, command: Any) -> None:
         bad(verb, "ids: expected at least one item")
     if not 1 <= command.limit <= EVENTS_MAX:
         bad(verb, f"limit: expected a number (1 to {EVENTS_MAX}), not {command.limit}")
-    for name, most in (("ids", WATCHED_MAX), ("queue", FILTER_MAX), ("type", FILTER_MAX)):
-        names = getattr(command, name, ())
-        if len(names) > most:
-            raise Refusal("too_large", f"{verb}: {len(names)} names in a filter; the limit is {most}", limit=most)
+    _filter(verb, command)
 
 
 def _explain(verb: str, command: Explain) -> None:

@@ -93,9 +93,11 @@ def _count_each(desk: Desk, command: CountItems, states: set[str]) -> Counter[st
         queues = command.queue
         found = [item for item in found if (item.queue.name in queues if queues else not item.is_lock)]
     if command.type:
-        found = [item for item in found if item.type in command.type]
+        types = frozenset(command.type)
+        found = [item for item in found if item.type in types]
     if command.team:
-        found = [item for item in found if item.team in command.team]
+        teams = frozenset(command.team)
+        found = [item for item in found if item.team in teams]
     if command.agent is not None:
         found = [item for item in found if agent_of(item) == command.agent]
     before = born_before(desk, command)
