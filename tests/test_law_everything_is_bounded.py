@@ -3,11 +3,18 @@
 Whoever may work, and no more, must not be able to end the daemon, nor to have it hold up everybody else for long.
 """
 
+from collections import Counter
+
 import pytest
 
+from swarmshd.commands import Refusal, structure
+from swarmshd.commands.values import FILTER_MAX
 from swarmshd.engine.rounds import ROUND_BYTES
 from swarmshd.engine.space import ROOM_MIN
-from swarmshd.protocol import NOTE_MAX
+from swarmshd.protocol import NOTE_MAX, STATES
+from swarmshd.workqueue import looking
+from swarmshd.workqueue.records import DONE
+from tests.rules import HOUR, House
 from tests.test_engine import Peer, ask, begin, take, turn
 
 WORK = frozenset(("read", "work"))
@@ -20,11 +27,11 @@ def engine(tmp_path):
     made.journal.close()
 
 
-def fill(engine, count, **fields):
+def fill(engine, many, **fields):
     """So many items of uid 0."""
     line = ["submit", {"type": "t", "description": "", **fields}]
-    for _ in range(0, count, 2000):
-        ask(engine, "batch", commands=[line] * min(count, 2000))
+    for _ in range(0, many, 2000):
+        ask(engine, "batch", commands=[line] * min(many, 2000))
 
 
 def written(engine):
@@ -36,9 +43,9 @@ def written(engine):
         def __getattr__(self, name):
             return getattr(journal, name)
 
-        def append(self, body, count):
+        def append(self, body, events):
             sizes.append(len(body))
-            return append(body, count)
+            return append(body, events)
 
     journal = engine.journal
     engine.journal = Seen()
@@ -102,3 +109,50 @@ def test_what_waits_to_be_recorded_is_recorded_when_it_is_much(engine):
         ask(engine, "progress", id=number, agent="a", relaxed=True, status=long, message=long)
     (size,) = sizes  # long before there are as many as may wait
     assert size < ROUND_BYTES + ROOM_MIN
+
+
+@pytest.mark.parametrize("verb", ["list", "count", "export"])
+@pytest.mark.parametrize("field", ["queue", "type", "team", "state"])
+def test_a_filter_has_no_more_names_than_one_of_a_claim(verb, field):
+    names = ["ready"] * (FILTER_MAX + 1) if field == "state" else [f"n{number}" for number in range(FILTER_MAX + 1)]
+    with pytest.raises(Refusal) as refused:
+        structure(verb, {field: names}, 0)
+    assert refused.value.code == ("bad_request" if field == "state" else "too_large")
+    assert str(len(STATES) if field == "state" else FILTER_MAX) in refused.value.message
+
+
+def test_what_became_of_a_group_is_found_once_for_all_who_wait(monkeypatch):
+    house = House()
+    for _ in range(50):
+        house.submit(group="g")
+    looked: Counter[int] = Counter()
+
+    def look(item):
+        looked[item.id] += 1
+        return item.state == DONE, item.id
+
+    monkeypatch.setattr(looking, "_failures_first", look)
+    for _ in range(20):
+        house.park("wait", group="g", timeout=HOUR)
+    house.do("cancel", group="g")
+    results = [result for _, result in house.answers()]
+    assert [result["total"] for result in results] == [50] * 20
+    assert set(looked.values()) == {1}
+
+
+def test_the_numbers_of_queues_take_one_look_at_who_waits():
+    class Names(tuple[str, ...]):
+        __slots__ = ()
+
+        def __contains__(self, name):
+            raise AssertionError("each queue was looked for among the names of each filter")
+
+    house = House()
+    for number in range(3):
+        house.submit(queue=f"q{number}", team="far")
+    house.park("claim", agent="a", queue=["q0", "q1"], team=["near"], wait=HOUR)
+    house.park("claim", agent="a", queue="*", team=["near"], wait=HOUR)
+    for shape in house.queue.ready.shapes.values():
+        if shape.filter[0] is not None:
+            shape.filter = (Names(shape.filter[0]), *shape.filter[1:])
+    assert [queue["waiting"] for queue in house.do("queues", stats=True)["queues"]] == [2, 2, 1]

@@ -3,6 +3,7 @@
 Fields that have no value are left out. Payloads and outputs are told by their size; ``get`` has the bytes.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from heapq import nsmallest
 from itertools import chain, islice
@@ -346,18 +347,29 @@ def queues(desk: Desk, command: Queues) -> dict[str, Any]:
     if not command.stats:
         return {"queues": views}
     ready = desk.ready
+    waiting = _waiting(ready.shapes.values())
     for queue, view in zip(found, views, strict=True):
-        view |= _queue_stats(queue, ready.shapes.values())
+        view |= _queue_stats(queue, waiting[queue.name] + waiting[None])
     index = {"ordered": ready.ordered, "kinds": len(ready.buckets), "filters": len(ready.shapes)}
     return {"queues": views, "index": index | {"scanned": ready.scanned}}
 
 
-def _queue_stats(queue: Queue, shapes: Iterable[Shape]) -> dict[str, Any]:
+def _waiting(shapes: Iterable[Shape]) -> Counter[str | None]:
+    """How many claims wait for something of each queue; None has those that take from any."""
+    waiting: Counter[str | None] = Counter()
+    for shape in shapes:
+        if shape.waiting:
+            for name in shape.filter[0] or (None,):
+                waiting[name] += shape.waiting
+    return waiting
+
+
+def _queue_stats(queue: Queue, waiting: int) -> dict[str, Any]:
     """What ``queues`` tells of a queue beside how it is now."""
     stats: dict[str, Any] = {
         "since_start": dict(queue.entered),
         "kinds": sum(not bucket.empty for bucket in queue.buckets),
-        "waiting": sum(shape.waiting for shape in shapes if shape.filter[0] is None or queue.name in shape.filter[0]),
+        "waiting": waiting,
     }
     return {**stats, "last_claim_at": queue.claimed_at} if queue.claimed_at else stats
 
@@ -383,6 +395,17 @@ def waited(desk: Desk, command: Wait) -> list[Item]:
     if missing:
         raise Refusal("not_found", f"there is no item {missing[0]} (forgotten, or never there)", ids=missing)
     return list(found.values())
+
+
+def wait(desk: Desk, command: Wait) -> dict[str, Any]:
+    """What became of the items. Whoever has time to wait is not told of any before it is over.
+
+    Raises:
+        Refusal: as :func:`outcome`.
+    """
+    if command.timeout:
+        outcome(desk, command, rows=False)
+    return outcome(desk, command)
 
 
 def outcome(desk: Desk, command: Wait, *, rows: bool = True) -> dict[str, Any]:

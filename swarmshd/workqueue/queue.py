@@ -11,6 +11,7 @@ from attrs import evolve
 
 from swarmshd import events as e
 from swarmshd.commands import READS, Actor, Refusal, Request
+from swarmshd.commands.looks import Wait
 from swarmshd.commands.work import Heartbeat, Progress
 from swarmshd.workqueue import (
     answers,
@@ -42,6 +43,8 @@ from swarmshd.workqueue.waiting import Waiter, Waiters
 Rule = Callable[[Desk, Any], Iterable[e.Event]]
 Answer = Callable[[Desk, Any, Any], dict[str, Any]]
 Watch = tuple[int, int]
+Outcomes = dict[tuple[str | None, bool], dict[str, Any] | Refusal]
+"""Of groups whose ``wait`` is over: by the group, and whether any item will do."""
 
 WAITED_MAX = 1_000_000
 """Items that may be waited for, counted once for each that waits; a group is none."""
@@ -90,7 +93,7 @@ LOOKS: dict[str, Callable[[Desk, Any], dict[str, Any]]] = {
     "queues": looking.queues,
     "export": exporting.export,
     "explain": explaining.explain,
-    "wait": looking.outcome,
+    "wait": looking.wait,
     "dashboard": overview.dashboard,
 }
 
@@ -420,23 +423,35 @@ class WorkQueue:
             return
         tables = self.tables
         groups = {tables.items[n].option("group") for n in tables.settled if n in tables.items}
+        told: Outcomes = {}
         for waiter in self.waiters.touched(tables.settled, groups - {None}):
             try:
-                result: Any = looking.outcome(self.desk, waiter.request.command, rows=False)
+                looking.outcome(self.desk, waiter.request.command, rows=False)
             except Refusal as refusal:
                 if refusal.code == "timeout":
                     waiter.pending = {
                         n for n in waiter.ids if n in tables.items and tables.items[n].state not in SETTLED
                     }
                     continue
-                result = refusal
-            else:
-                result = looking.outcome(self.desk, waiter.request.command)
             self.waiters.remove(waiter)
-            yield waiter, _NOTHING, result
+            yield waiter, _NOTHING, self._outcome(waiter.request.command, told)
+
+    def _outcome(self, command: Wait, told: Outcomes) -> dict[str, Any] | Refusal:
+        """What became of the items. Of a group all are ``told`` the same, as that takes a look at each of its items."""
+        kind = (command.group, command.any)
+        if kind in told:
+            return told[kind]
+        try:
+            result: dict[str, Any] | Refusal = looking.outcome(self.desk, command)
+        except Refusal as refusal:
+            result = refusal
+        if command.group is not None:
+            told[kind] = result
+        return result
 
     def overdue(self) -> Iterator[tuple[Waiter, Any]]:
         """Those whose time is over, with what they are told: a Refusal, unless their wait is over with their time."""
+        told: Outcomes = {}
         for waiter in self.waiters.overdue(self.desk.now):
             self.waiters.remove(waiter)
             desk, command = self.desk, waiter.request.command
@@ -446,11 +461,7 @@ class WorkQueue:
             elif waiter.request.verb == "lock":
                 yield waiter, locking.taken(desk, command.name)
             else:
-                try:
-                    result: Any = looking.outcome(desk, command)
-                except Refusal as refusal:
-                    result = refusal
-                yield waiter, result
+                yield waiter, self._outcome(command, told)
 
     def _still_nothing(self, waiter: Waiter) -> Refusal:
         command = waiter.request.command
