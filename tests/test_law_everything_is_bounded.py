@@ -9,6 +9,7 @@ import pytest
 
 from swarmshd.commands import Refusal, structure
 from swarmshd.commands.values import FILTER_MAX
+from swarmshd.engine import numbers
 from swarmshd.engine.rounds import ROUND_BYTES
 from swarmshd.engine.space import ROOM_MIN
 from swarmshd.protocol import NOTE_MAX, STATES
@@ -156,3 +157,17 @@ def test_the_numbers_of_queues_take_one_look_at_who_waits():
         if shape.filter[0] is not None:
             shape.filter = (Names(shape.filter[0]), *shape.filter[1:])
     assert [queue["waiting"] for queue in house.do("queues", stats=True)["queues"]] == [2, 2, 1]
+
+
+def test_what_is_refused_for_want_of_numbers_takes_its_process_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(numbers, "BLOCK", 100)
+    monkeypatch.setattr(numbers, "AHEAD", 200)
+    engine = begin(tmp_path / "state", "BATCH_SIZE=50").engine
+    for _ in range(20):
+        ask(engine, "batch", commands=[["submit", {"type": "t", "description": "d", "group": "g"}]] * 50)
+    lines = [["cancel", {"group": "g"}]] * 20
+    lines += [["register", {"agent": "a", "watch": True}], ["claim", {"agent": "b", "watch": True}]]
+    replies = ask(engine, "batch", [(77, 1), (88, 2)], commands=lines)["replies"]
+    assert (replies[-2][0], replies[-1][0]) == ("too_large", 0)
+    assert ask(engine, "show", id=replies[-1][1]["items"][0]["id"])["watching"] == 88
+    engine.journal.close()

@@ -134,11 +134,11 @@ class Deciding:
             try:
                 if isinstance(request, Refusal):
                     raise request
+                watch = left.pop() if getattr(request.command, "watch", False) else None  # first: it is for no other
                 if perf_counter_ns() >= until:
                     raise Refusal("busy", "the commands before it in its batch took all the time there is for one")
                 if scarce and not numbers.covers(draws(desk, request), tables.position):
                     raise Refusal("too_large", "this batch takes more numbers than are ready at a time: send less")
-                watch = left.pop() if getattr(request.command, "watch", False) else None
                 if round_.size > full:
                     raise Refusal("too_large", f"what this batch changes exceeds {ROUND_BYTES} bytes: send less")
                 if size > REPLY_MAX:
