@@ -13,7 +13,7 @@ from swarmshd.engine import numbers
 from swarmshd.engine.rounds import ROUND_BYTES
 from swarmshd.engine.space import ROOM_MIN
 from swarmshd.protocol import NOTE_MAX, STATES
-from swarmshd.workqueue import looking
+from swarmshd.workqueue import looking, ready
 from swarmshd.workqueue.records import DONE
 from tests.rules import HOUR, House
 from tests.test_engine import Peer, ask, begin, take, turn
@@ -171,3 +171,71 @@ def test_what_is_refused_for_want_of_numbers_takes_its_process_with_it(tmp_path,
     assert (replies[-2][0], replies[-1][0]) == ("too_large", 0)
     assert ask(engine, "show", id=replies[-1][1]["items"][0]["id"])["watching"] == 88
     engine.journal.close()
+
+
+def linked(house):
+    """Pairs of a shape and a bucket."""
+    buckets = house.queue.ready.buckets.values()
+    found = sum(len(bucket.shapes) for bucket in buckets)
+    assert found == house.queue.ready.links
+    return found
+
+
+def test_claims_wait_under_so_many_filters_that_memory_has_room_for_them(monkeypatch):
+    """Each filter knows each kind of items that it may take: 10,000 of both would be 100,000,000 pairs."""
+    monkeypatch.setattr(ready, "SHAPES_MAX", 4)
+    monkeypatch.setattr(ready, "LINKS_MAX", 60)
+    house = House()
+    for number in range(10):
+        house.submit(type=f"t{number}", delay=HOUR)
+    for number in range(6):
+        house.park("claim", agent="a", queue=["default", f"x{number}"], wait=HOUR)
+    with pytest.raises(Refusal) as refused:
+        house.park("claim", agent="a", queue=["default", "x7"], wait=HOUR)
+    assert (refused.value.code, linked(house) <= 70) == ("busy", True)
+    house.park("claim", agent="b", queue=["default", "x1"], wait=HOUR)  # as another does
+    house.no("too_many_kinds", "submit", type="new", description="d")
+    for number in range(1, 6):
+        house.do("cancel", id=number)
+    house.submit(type="new", delay=HOUR)
+    assert linked(house) <= 60
+
+
+def test_agents_that_get_labels_of_their_own_do_not_wait_beyond_that(monkeypatch):
+    monkeypatch.setattr(ready, "SHAPES_MAX", 4)
+    monkeypatch.setattr(ready, "LINKS_MAX", 60)
+    house = House()
+    for number in range(10):
+        house.submit(type=f"t{number}", delay=HOUR)
+    for number in range(20):
+        house.park("claim", agent=f"a{number}", wait=HOUR)
+    assert linked(house) == 10
+    for number in range(20):
+        house.do("register", agent=f"a{number}", labels=[f"l{number}"])
+        house.turn()
+    ended = house.answers()
+    assert {result.code for _, result in ended} == {"empty"}
+    assert 0 < len(ended) < 20
+    assert linked(house) <= 70
+
+
+def test_a_kind_that_there_is_no_room_for_is_refused_without_a_look_at_all_others(monkeypatch):
+    monkeypatch.setattr(ready, "BUCKETS_MAX", 3)
+    house = House()
+    for number in range(3):
+        house.submit(type=f"t{number}")
+    house.no("empty", "claim", agent="a", type=["t1", "t9"], queue=["other"])
+
+    def looked(bucket):
+        raise AssertionError("nothing has left it, so it is not empty")
+
+    with monkeypatch.context() as watched:
+        watched.setattr(ready.Bucket, "empty", property(looked))
+        for number in range(5):
+            house.no("too_many_kinds", "submit", type=f"u{number}", description="d")
+    house.do("cancel", id=2)
+    house.submit(type="new")
+    assert {bucket.type for bucket in house.queue.ready.buckets.values()} == {"t0", "t2", "new"}
+    house.no("too_many_kinds", "submit", type="other", description="d")
+    assert house.claim(type=["new"])["type"] == "new"
+    assert linked(house) == 1

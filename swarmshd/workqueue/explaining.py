@@ -15,11 +15,12 @@ from swarmshd.commands import Refusal, one_line
 from swarmshd.commands.looks import Explain
 from swarmshd.commands.work import Claim
 from swarmshd.protocol import PRIORITIES
-from swarmshd.workqueue.claiming import filter_of, may_claim, this_one
+from swarmshd.workqueue.claiming import may_claim, this_one
 from swarmshd.workqueue.desk import Desk, agent_for, find_any, max_attempts, queue_setting, queues_of_work
 from swarmshd.workqueue.looking import LOOK_MAX, agent_state, blocked_reason
 from swarmshd.workqueue.ready import Bucket, rank
 from swarmshd.workqueue.records import BLOCKED, BURIED, CLAIMED, DONE, OPEN, READY, SCHEDULED, Agent, Item, Queue
+from swarmshd.workqueue.waiting import Waiter
 
 REASONS = {
     # code: what it means
@@ -353,7 +354,8 @@ def _of_waiting(desk: Desk, item: Item) -> Iterator[Reason]:
     instead: Counter[str] = Counter()
     waiting = desk.waiters.claims()
     for waiter in islice(waiting, LOOK_MAX):
-        queues, kinds, teams, labels = filter_of(desk, waiter.request.command)
+        assert waiter.shape is not None
+        queues, kinds, teams, labels = waiter.shape.filter
         if queues is not None and item.queue.name not in queues:
             instead["queue"] += 1
         elif kinds and item.type not in kinds:
@@ -445,7 +447,8 @@ def _nothing_ready(queues: list[Queue]) -> Reason:
 
 def _asked(desk: Desk, agent: Agent) -> Iterator[Reason]:
     for waiter in desk.waiters.of_agent(agent.name)[:NAMED_MAX]:
-        queues, kinds, teams, _ = filter_of(desk, waiter.request.command)
+        assert waiter.shape is not None
+        queues, kinds, teams, _ = waiter.shape.filter
         text = f"it waits for an item of {'any queue' if queues is None else ', '.join(queues)}"
         text += f", type {', '.join(kinds)}" if kinds else ""
         text += f", team {', '.join(teams)}" if teams else ""
@@ -479,7 +482,7 @@ def _of_queue(desk: Desk, queue: Queue) -> Iterator[Reason]:
     if queue.open >= length:
         text = f"it takes no new items: it holds {queue.open}, its maximum"
         yield _reason("closed", text, f"queue set {queue.name} max-length={queue.open * 2}", max_length=length)
-    asking = [w for w in desk.waiters.claims() if _asks_for(desk, w.request.command, queue)]
+    asking = [waiter for waiter in desk.waiters.claims() if _asks_for(waiter, queue)]
     if buckets and not asking:
         yield _reason("nobody_asks", "no claim is waiting for anything of it")
     elif asking:
@@ -487,6 +490,6 @@ def _of_queue(desk: Desk, queue: Queue) -> Iterator[Reason]:
         yield _reason("asks", f"{_many(len(asking), 'claim')} wait for something of it: {names}", count=len(asking))
 
 
-def _asks_for(desk: Desk, command: Claim, queue: Queue) -> bool:
-    queues = filter_of(desk, command)[0]
+def _asks_for(waiter: Waiter, queue: Queue) -> bool:
+    queues = None if waiter.shape is None else waiter.shape.filter[0]
     return queues is None or queue.name in queues

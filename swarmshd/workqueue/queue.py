@@ -158,10 +158,16 @@ class WorkQueue:
         self.ready.offers_changed(queue)
 
     def agent_changed(self, name: str) -> None:
+        agent = self.tables.agents.get(name)
+        labels = () if agent is None else agent.labels
         for waiter in self.waiters.of_agent(name):
-            shape = self.ready.shape(claiming.filter_of(self.desk, waiter.request.command))
+            shape = waiter.shape
+            if shape is None or shape.filter[3] != labels:
+                shape = self.ready.shape(claiming.filter_of(self.desk, waiter.request.command))
             self.waiters.line_up(waiter, shape)
             self.ready.woken.add(shape)
+            if self.ready.crowded and shape.waiting == 1:
+                self.waiters.hasten(waiter, self.desk.now)
 
     def everything_moved(self, gap: int) -> None:
         self.deadlines.reset()
@@ -358,6 +364,9 @@ class WorkQueue:
         if request.verb == "lock":
             return self.waiters.add_lock(request, actor, watch, deadline, address)
         shape = self.ready.shape(claiming.filter_of(self.desk, command))
+        if self.ready.crowded and not shape.waiting:
+            known = len(self.ready.shapes) - 1
+            raise Refusal("busy", f"claims wait under {known} filters already: fewer names, or agents with like labels")
         return self.waiters.add_claim(shape, request, actor, watch, deadline, address, aside=code == "capacity")
 
     def room_to_wait(self) -> None:

@@ -22,6 +22,11 @@ from swarmshd.workqueue.records import BLOCKED, BURIED, CLAIMED, ENDED, READY, S
 
 BUCKETS_MAX = 10_000
 SHAPES_MAX = 256
+"""Shapes that are kept; those under which a claim waits are kept besides."""
+
+LINKS_MAX = SHAPES_MAX * BUCKETS_MAX
+"""Pairs of a shape and a bucket that it may take from, where claims wait under more shapes than that."""
+
 _PRIORITY_SHIFT = 62
 
 Kind = tuple[str, str, str | None, tuple[str, ...]]
@@ -49,6 +54,10 @@ class Bucket:
         self.heap: list[tuple[int, Item]] = []
         self.counts = {READY: 0, CLAIMED: 0, SCHEDULED: 0, BLOCKED: 0, BURIED: 0}
         self.shapes: dict[Shape, None] = {}
+
+    @property
+    def kind(self) -> "Kind":
+        return self.queue.name, self.type, self.team, self.require
 
     @property
     def empty(self) -> bool:
@@ -127,12 +136,6 @@ class Shape:
         if len(self.heap) > 2 * len(self.best) + 64:
             self._rebuild()
 
-    def forget(self, buckets: Collection[Bucket]) -> None:
-        """These buckets are no more."""
-        for bucket in buckets:
-            self.best.pop(id(bucket), None)
-        self._rebuild()
-
     def _rebuild(self) -> None:
         self.heap = [entry for entry in self.heap if self.best.get(entry[1]) == entry[0]]
         heapify(self.heap)
@@ -170,23 +173,43 @@ class ReadyIndex:
         self.shapes: OrderedDict[Filter, Shape] = OrderedDict()
         self.woken: set[Shape] = set()
         """Shapes that got something better since the claims that wait were last looked at."""
+        self.links = 0
+        """Pairs of a shape and a bucket that it may take from."""
+        self.left: dict[Bucket, None] = {}
+        """Buckets that an item has left since it was last looked which are empty."""
 
     def room_for(self, kind: Kind, drafted: Collection[Kind] = ()) -> bool:
         """Whether there may be an item of this kind, besides those drafted."""
-        if kind in self.buckets or kind in drafted or len(self.buckets) + len(drafted) < BUCKETS_MAX:
+        if kind in self.buckets or kind in drafted or self._room(len(drafted) + 1):
             return True
         self.prune()
-        return len(self.buckets) + len(drafted) < BUCKETS_MAX
+        return self._room(len(drafted) + 1)
+
+    def _room(self, more: int) -> bool:
+        """Whether there may be so many buckets more."""
+        shapes = len(self.shapes)
+        few = shapes <= SHAPES_MAX or self.links + more * shapes <= LINKS_MAX
+        return few and len(self.buckets) + more <= BUCKETS_MAX
+
+    @property
+    def crowded(self) -> bool:
+        """Whether claims wait under too many shapes for one more."""
+        return len(self.shapes) > SHAPES_MAX and self.links > LINKS_MAX
 
     def prune(self) -> None:
         """Forget buckets without items."""
-        gone = [kind for kind, bucket in self.buckets.items() if bucket.empty]
-        dropped = [self.buckets.pop(kind) for kind in gone]
-        for bucket in dropped:
+        gone = [bucket for bucket in self.left if bucket.empty]
+        self.left.clear()
+        for bucket in gone:
+            del self.buckets[bucket.kind]
             del bucket.queue.buckets[bucket]
-        if dropped:
-            for shape in self.shapes.values():
-                shape.forget(dropped)
+            self._unlink(bucket)
+
+    def _unlink(self, bucket: Bucket) -> None:
+        """No shape takes from the bucket any more; its entries in their heaps are stale."""
+        self.links -= len(bucket.shapes)
+        for shape in bucket.shapes:
+            shape.best.pop(id(bucket), None)
 
     def load(self, items: Iterable[Item]) -> None:
         """Take in all that there is, before anybody asked for anything: a third of what moving each would cost."""
@@ -205,6 +228,8 @@ class ReadyIndex:
         if bucket is not None:
             assert before is not None
             bucket.counts[before] -= 1
+            if state in ENDED or bucket.queue is not item.queue:
+                self.left[bucket] = None
         if state in ENDED:
             item.bucket = None
             return
@@ -221,11 +246,12 @@ class ReadyIndex:
         bucket = self.buckets.get(kind)
         if bucket is None or bucket.queue is not queue:
             if bucket is not None:  # of a queue of that name that was forgotten
-                for shape in bucket.shapes:
-                    shape.best.pop(id(bucket), None)
+                self.left.pop(bucket, None)
+                self._unlink(bucket)
             bucket = self.buckets[kind] = self.bucket_kind(queue, *kind[1:])
             queue.buckets[bucket] = None
             bucket.shapes = {shape: None for shape in self.shapes.values() if shape.matches(bucket)}
+            self.links += len(bucket.shapes)
         return bucket
 
     def put_back(self, item: Item) -> None:
@@ -246,6 +272,7 @@ class ReadyIndex:
             lost = key is not None and (best is None or best > key or (id(bucket), best) not in placed)
             if lost or (shape in bucket.shapes) is not matches:
                 found.append(bucket)
+                self.links += matches - (shape in bucket.shapes)
                 bucket.shapes.pop(shape, None)
                 shape.best.pop(id(bucket), None)
                 if matches:
@@ -279,6 +306,7 @@ class ReadyIndex:
         self.shapes[wanted] = shape
         for bucket in self.buckets.values():
             if shape.matches(bucket):
+                self.links += 1
                 bucket.shapes[shape] = None
                 self._enter(shape, bucket)
         return shape
@@ -295,7 +323,9 @@ class ReadyIndex:
                 del self.shapes[wanted]
                 self.woken.discard(shape)
                 for bucket in self.buckets.values():
-                    bucket.shapes.pop(shape, None)
+                    if shape in bucket.shapes:
+                        self.links -= 1
+                        del bucket.shapes[shape]
                 return
 
     def first(self, shape: Shape) -> Item | None:

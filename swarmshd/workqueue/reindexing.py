@@ -143,6 +143,7 @@ class Reindexing:
             if right != bucket.counts:
                 self._differs("ready counts", WRONG, " ".join(str(part or "-") for part in kind[:3]))
                 bucket.counts = right
+                self._ready.left[bucket] = None
         for name, right_sum in (("bytes", self._bytes), ("ended_bytes", self._ended_bytes)):
             if getattr(self._tables, name) != right_sum:
                 self._differs("sizes", WRONG, name)

@@ -206,6 +206,11 @@ class Waiters:
             if waiter is not None:
                 yield waiter
 
+    def hasten(self, waiter: Waiter, now: int) -> None:
+        """It cannot wait any longer."""
+        waiter.deadline = now
+        heappush(self._deadlines, (now, waiter.number))
+
     def shift(self, gap: int) -> None:
         """The clock leapt by ``gap`` milliseconds, in which nobody waited."""
         for waiter in self._all.values():
