@@ -9,7 +9,7 @@ import pytest
 
 from swarmshd.commands import Refusal, structure
 from swarmshd.commands.values import FILTER_MAX
-from swarmshd.engine import numbers
+from swarmshd.engine import cache, numbers
 from swarmshd.engine.rounds import ROUND_BYTES
 from swarmshd.engine.space import ROOM_MIN
 from swarmshd.protocol import NOTE_MAX, STATES
@@ -239,3 +239,13 @@ def test_a_kind_that_there_is_no_room_for_is_refused_without_a_look_at_all_other
     house.no("too_many_kinds", "submit", type="other", description="d")
     assert house.claim(type=["new"])["type"] == "new"
     assert linked(house) == 1
+
+
+def test_kept_replies_are_counted_with_what_was_asked(engine, monkeypatch):
+    """The reply is of a few bytes, the question of many."""
+    monkeypatch.setattr(cache, "BYTES_MAX", 100_000)
+    for number in range(10):
+        ask(engine, "list", queue=[f"{number}.{each}." + "x" * 150 for each in range(FILTER_MAX)])
+        ask(engine, "list", queue=[f"{number}.{each}." + "x" * 150 for each in range(FILTER_MAX)])
+    told = engine.cache.tell(0)
+    assert (told["entries"], told["evicted"], told["hits"]) == (1, 9, 10)

@@ -11,13 +11,17 @@ from collections import OrderedDict
 from typing import Any, NamedTuple
 
 from swarmshd.commands import Request
+from swarmshd.commands.looks import Filter
 from swarmshd.settings import Settings
 
 CACHED = frozenset(("show", "list", "count", "get", "queues"))
 """The verbs whose replies are kept."""
 
 BYTES_MAX = 64 << 20
-"""Bytes that all kept replies may have together; one of more than a part in eight of that is not kept."""
+"""Bytes that all kept replies, and what was asked, may have together; a reply of more than an eighth is not kept."""
+
+NAME_OVERHEAD = 64
+"""Bytes that a name in a question takes beside its letters."""
 
 COMPRESSED_FROM = 1024
 """Bytes of a reply from which on it is worth its while to deflate it."""
@@ -31,6 +35,8 @@ class _Kept(NamedTuple):
     deflated: bool
     size: int
     at: int
+    asked: int
+    """Bytes of the names in the question."""
 
 
 class Cache:
@@ -40,7 +46,7 @@ class Cache:
         self._settings = settings
         self._kept: OrderedDict[tuple[str, Any], _Kept] = OrderedDict()
         self._position = -1
-        self._bytes = self._raw_bytes = 0
+        self._bytes = self._raw_bytes = self._asked = 0
         self.short_of_memory = False
         """Keep a tenth only."""
         self._counts = dict.fromkeys(("hits", "misses", "evicted", "expired", "outdated"), 0)
@@ -57,7 +63,7 @@ class Cache:
     def clear(self) -> None:
         """Forget all."""
         self._kept.clear()
-        self._bytes = self._raw_bytes = 0
+        self._bytes = self._raw_bytes = self._asked = 0
 
     def get(self, request: Request, position: int, now: int) -> bytes | None:
         """The encoded result, if the same was asked in this very state."""
@@ -87,10 +93,12 @@ class Cache:
         deflated = self._settings.cache_compression and size >= COMPRESSED_FROM
         if deflated:
             body = zlib.compress(body, LEVEL)
-        self._kept[request.verb, request.command] = _Kept(body, deflated, size, now)
+        asked = _names_in(request.command)
+        self._kept[request.verb, request.command] = _Kept(body, deflated, size, now, asked)
         self._bytes += len(body)
         self._raw_bytes += size
-        while len(self._kept) > self._most or self._bytes > BYTES_MAX:
+        self._asked += asked
+        while len(self._kept) > self._most or self._bytes + self._asked > BYTES_MAX:
             self._counts["evicted"] += 1
             self._forget(next(iter(self._kept)))
 
@@ -103,6 +111,7 @@ class Cache:
         kept = self._kept.pop(key)
         self._bytes -= len(kept.body)
         self._raw_bytes -= kept.size
+        self._asked -= kept.asked
 
     def tell(self, now: int) -> dict[str, Any]:
         """Its part of ``stats``."""
@@ -118,3 +127,10 @@ class Cache:
             **self._counts,
             "hit_percent": round(100 * self._counts["hits"] / asked, 1) if asked else 0.0,
         }
+
+
+def _names_in(command: Any) -> int:
+    """Bytes of the names that a filter lists."""
+    if not isinstance(command, Filter):
+        return 0
+    return sum(NAME_OVERHEAD + len(name) for names in (command.queue, command.type, command.team) for name in names)
