@@ -264,6 +264,19 @@ def test_evict_gives_all_back_and_forgets_the_agent():
     check(house)
 
 
+def test_nobody_else_speaks_for_an_agent_that_holds_work():
+    house = House()
+    house.do("register", agent="a", heartbeat=10 * SECOND)
+    held = house.held("a")
+    house.later(MINUTE)
+    assert house.do("agents", agent="a")["agents"][0]["state"] == "suspect"
+    house.no("denied", "heartbeat", agent="a", uid=2000)
+    assert house.do("heartbeat", agent="a", ids=[held["id"]], uid=2000)["lost"] == {held["id"]: "denied"}
+    assert house.do("agents", agent="a")["agents"][0]["state"] == "suspect"
+    house.do("heartbeat", agent="a", ids=[held["id"]], token=held["token"], uid=2000)  # who has the token is the holder
+    assert house.do("agents", agent="a")["agents"][0]["state"] == "active"
+
+
 def test_only_agents_that_declared_a_heartbeat_become_suspect():
     house = House()
     house.do("register", agent="a", heartbeat=10 * SECOND)

@@ -231,9 +231,14 @@ def agent_for(desk: Desk, name: str) -> Agent | None:
         Refusal: ``denied`` while the name holds work under another uid.
     """
     agent = desk.tables.agents.get(name)
-    if agent is not None and agent.uid != desk.actor.uid and not desk.actor.admin and agent.holds:
+    if agent is not None and is_anothers(desk, agent):
         raise Refusal("denied", f"agent {name} belongs to uid {agent.uid} while it holds work; use another name")
     return agent
+
+
+def is_anothers(desk: Desk, agent: Agent) -> bool:
+    """Whether the agent belongs to another user."""
+    return agent.uid != desk.actor.uid and not desk.actor.admin and bool(agent.holds)
 
 
 def room_for_agent(desk: Desk) -> None:

@@ -9,12 +9,14 @@ from swarmshd.commands.values import Reference
 from swarmshd.commands.work import Bury, Complete, Fail, Heartbeat, Hold, Progress, Release
 from swarmshd.workqueue.desk import (
     Desk,
+    agent_for,
     check_size,
     due_among,
     find,
     find_any,
     holder,
     holds,
+    is_anothers,
     max_attempts,
     own_or_admin,
     parse_token,
@@ -36,7 +38,7 @@ def beat(desk: Desk, command: Heartbeat) -> list[Item]:
     """Take note that the sender lives, and give the items that it holds."""
     kept, _ = _sort_out(desk, command)
     agent = None if command.agent is None else desk.tables.agents.get(command.agent)
-    if agent is not None:
+    if agent is not None and not is_anothers(desk, agent):
         agent.seen = desk.now
     for item in kept:
         assert item.claim is not None
@@ -51,9 +53,9 @@ def heartbeat_lost(desk: Desk, command: Heartbeat) -> tuple[list[Item], dict[Ref
 
 def _sort_out(desk: Desk, command: Heartbeat) -> tuple[list[Item], dict[Reference, str]]:
     if command.ids is None:
-        agent = None if command.agent is None else desk.tables.agents.get(command.agent)
         if command.agent is None:
             raise Refusal("bad_request", "heartbeat: expected ids or agent")
+        agent = agent_for(desk, command.agent)
         if agent is None:
             return [], {}
         numbers: Sequence[Reference] = [
