@@ -85,21 +85,24 @@ class Watches:
         """Watch the process of ``descriptor``, a pidfd that a client has passed; the descriptor is ours from now on.
 
         Raises:
-            NotWatchable: it is no pidfd, or of a single thread, or there are too many; it has been closed.
+            NotWatchable: it is no pidfd, or of a single thread, or there are too many, or the system lets us have no
+                more; it has been closed.
         """
+        kept = False
         try:
             os.set_inheritable(descriptor, False)
             pid = _pid_of(descriptor)
             watch = Watch(pid, self._inode(descriptor), pid != -1 and not _has_exited(descriptor))
             if watch.alive:
                 self._make_way(watch)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if watch.alive and watch.identity not in self._by_identity:
-            self._keep(watch.identity, descriptor)
-        else:
-            os.close(descriptor)
+                if watch.identity not in self._by_identity:
+                    self._keep(watch.identity, descriptor)
+                    kept = True
+        except OSError as error:  # no client may end the daemon by asking at such a time
+            raise NotWatchable(f"it cannot be watched now: {error.strerror}") from None
+        finally:
+            if not kept:
+                os.close(descriptor)
         return watch
 
     def adopt(self, pid: int, inode: int) -> State:

@@ -1,6 +1,7 @@
 """Watched processes: real ones, killed with SIGKILL."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -49,6 +50,22 @@ def kill(process) -> None:
     """Kill it and leave the zombie, as a parent may that never waits."""
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_without_descriptors_nothing_is_watched_and_nothing_breaks(start, watches):
+    """To look at a pidfd takes one more, for a moment."""
+    process = start()
+    before = descriptors()
+    descriptor = os.pidfd_open(process.pid)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor + 1, hard))
+    try:
+        with pytest.raises(NotWatchable, match="Too many open files"):
+            watches.add(descriptor)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (len(watches), descriptors()) == (0, before)
+    assert watches.add(os.pidfd_open(process.pid)).alive
 
 
 async def test_law_5_a_death_is_told_once_and_at_once(nursery, start):
