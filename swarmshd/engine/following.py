@@ -30,8 +30,8 @@ WALKED_MAX = 2048
 WALKED_MIN = 64
 """Events that each position gets of a turn, if several have followers."""
 
-IDS_MAX = 1_000_000
-"""Items that may be watched by their ids, counted once for each request."""
+IDS_MAX = 100_000
+"""Items that may be watched by their ids, counted once for each request: in each turn all are looked through."""
 
 Written = tuple[int, int, int, list[list[Any]], bytes]
 """Of a batch: the position before it, the number of its events, its time, its entries, and its bytes."""
