@@ -128,7 +128,9 @@ class WorkQueue:
                     self.deadlines.set(item)
         for queue in self.tables.queues.values():
             for state in (READY, BURIED):  # a snapshot has them by id; they are told of, and kicked, by age
-                queue.items[state] = dict(sorted(queue.items[state].items(), key=lambda row: row[1].since))
+                moments = [item.since for item in queue.items[state].values()]
+                if moments != sorted(moments):  # after a journal they often lie right
+                    queue.items[state] = dict(sorted(queue.items[state].items(), key=lambda row: row[1].since))
         self.tables.settled.clear()
         overview.remember_buried(self.tables)
 

@@ -27,7 +27,7 @@ SHAPES_MAX = 256
 LINKS_MAX = SHAPES_MAX * BUCKETS_MAX
 """Pairs of a shape and a bucket that it may take from, where claims wait under more shapes than that."""
 
-_PRIORITY_SHIFT = 62
+_PRIORITY_SHIFT = 57  # so that a rank is one of the smaller integers, which take a third less
 
 Kind = tuple[str, str, str | None, tuple[str, ...]]
 """Queue, type, team and required labels."""
@@ -213,11 +213,14 @@ class ReadyIndex:
 
     def load(self, items: Iterable[Item]) -> None:
         """Take in all that there is, before anybody asked for anything: a third of what moving each would cost."""
+        known: dict[Kind, Bucket] = {}
         for item in items:
-            item.bucket = bucket = self.bucket_of(item)
+            kind = (item.queue.name, item.type, item.team, item.require)
+            bucket = known.get(kind) or known.setdefault(kind, self.bucket_of(item))
+            item.bucket = bucket
             bucket.counts[item.state] += 1
             if item.state == READY:
-                bucket.heap.append((rank(item), item))
+                bucket.heap.append((item.priority << _PRIORITY_SHIFT | item.id, item))
         for bucket in self.buckets.values():
             bucket.order()
 

@@ -136,12 +136,15 @@ class Tables:
         """Apply a batch as the journal has it."""
         self.position = batch.position
         self.time = batch.time
-        for entry in batch.entries:
-            self.uid, self.pid = entry.uid, entry.pid
-            for event in entry.events:
-                self.apply(event)
-            if entry.key is not None:
-                self.conclude(entry.key, entry.minted, entry.events)
+        for uid, pid, key, minted, happened in batch.entries:
+            if pid != self.pid:  # the same number is one object for all items that one process submitted
+                self.pid = pid
+            self.uid = uid
+            for event in happened:
+                EFFECTS[type(event)](self, event)
+                self.position += 1
+            if key is not None:
+                self.conclude(key, minted, happened)
 
     def conclude(self, key: bytes, minted: bool, happened: Sequence[e.Event]) -> Any:
         """Keep what a keyed command brought about, so that its repetition gets the same reply.
