@@ -28,6 +28,7 @@ LINKS_MAX = SHAPES_MAX * BUCKETS_MAX
 """Pairs of a shape and a bucket that it may take from, where claims wait under more shapes than that."""
 
 _PRIORITY_SHIFT = 57  # so that a rank is one of the smaller integers, which take a third less
+_IDS = (1 << _PRIORITY_SHIFT) - 1
 
 Kind = tuple[str, str, str | None, tuple[str, ...]]
 """Queue, type, team and required labels."""
@@ -42,7 +43,7 @@ def rank(item: Item) -> int:
 
 
 class Bucket:
-    """Open items of one kind; ``counts`` of them by state."""
+    """Open items of one kind; ``counts`` of them by state, and the ranks of the ready ones in a heap."""
 
     __slots__ = ("counts", "heap", "queue", "require", "shapes", "team", "type")
 
@@ -51,7 +52,7 @@ class Bucket:
         self.type = kind
         self.team = team
         self.require = require
-        self.heap: list[tuple[int, Item]] = []
+        self.heap: list[int] = []
         self.counts = {READY: 0, CLAIMED: 0, SCHEDULED: 0, BLOCKED: 0, BURIED: 0}
         self.shapes: dict[Shape, None] = {}
 
@@ -69,15 +70,19 @@ class Bucket:
             return None
         heap = self.heap
         while heap:
-            key, item = heap[0]
-            if item.bucket is self and item.state == READY and rank(item) == key:
-                return key
+            if self.holds(heap[0]) is not None:
+                return heap[0]
             heappop(heap)
         return None  # an item has lost its place: see `reindexing`
 
+    def holds(self, key: int) -> Item | None:
+        """The ready item that lies here under that rank; None if it has left, or has another one by now."""
+        item = self.queue.items[READY].get(key & _IDS)
+        return item if item is not None and item.bucket is self and rank(item) == key else None
+
     def first(self) -> Item:
         """The item of :meth:`head`, which is not None."""
-        return self.heap[0][1]
+        return self.queue.items[READY][self.heap[0] & _IDS]
 
     def add(self, item: Item) -> bool:
         """Take in an item that became ready; it is counted already. Whether it goes before all others.
@@ -88,16 +93,12 @@ class Bucket:
         ready = self.counts[READY]
         if ready == 1:
             self.heap.clear()
-        heappush(self.heap, (rank(item), item))
+        key = rank(item)
+        heappush(self.heap, key)
         if len(self.heap) > 2 * ready + 64:
-            kept = {
-                key: held
-                for key, held in self.heap
-                if held.bucket is self and held.state == READY and rank(held) == key
-            }
-            self.heap = list(kept.items())
+            self.heap = [key for key in set(self.heap) if self.holds(key) is not None]
             heapify(self.heap)
-        return self.heap[0][1] is item
+        return self.heap[0] == key
 
     def order(self) -> None:
         """Entries were appended to the heap; nobody has looked at it yet."""
@@ -220,7 +221,7 @@ class ReadyIndex:
             item.bucket = bucket
             bucket.counts[item.state] += 1
             if item.state == READY:
-                bucket.heap.append((item.priority << _PRIORITY_SHIFT | item.id, item))
+                bucket.heap.append(item.priority << _PRIORITY_SHIFT | item.id)
         for bucket in self.buckets.values():
             bucket.order()
 
@@ -260,7 +261,7 @@ class ReadyIndex:
     def put_back(self, item: Item) -> None:
         """Put a ready item where it belongs in the heap of its bucket, whatever is there."""
         bucket: Bucket = item.bucket
-        heappush(bucket.heap, (rank(item), item))
+        heappush(bucket.heap, rank(item))
         if item.queue.offers:
             self._announce(bucket, rank(item))
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from swarmshd.workqueue.ready import Bucket, rank
+from swarmshd.workqueue.ready import Bucket
 from swarmshd.workqueue.records import CLAIMED, ENDED, READY, SCHEDULED, SETTLED, Agent, Group, Item
 
 if TYPE_CHECKING:
@@ -356,8 +356,9 @@ class Reindexing:
             self._moved.clear()
             known: set[int] = set()
             for bucket, heap in heaps:
-                for key, item in heap:
-                    if item.bucket is bucket and rank(item) == key:
+                for key in heap:
+                    item = bucket.holds(key)
+                    if item is not None:
                         known.add(item.id)
                     if self._due():
                         yield

@@ -144,6 +144,10 @@ def _restore_item(tables: "Tables", row: Sequence[Any]) -> None:
     queue = tables.queues.get(queue_name) or tables.queue(queue_name)
     item = Item(number, queue, intern(kind), priority, description)
     item.state = state = intern(state)
+    if tables.order:  # the same number is one object for all items that came together: 64 bytes less for each
+        before = tables.items[tables.order[-1]]
+        created_at = before.created_at if created_at == before.created_at else created_at
+        pid = before.pid if pid == before.pid else pid
     item.created_at, item.since = created_at, created_at if since == created_at else since
     item.uid, item.pid = uid, pid
     if team is not None:
