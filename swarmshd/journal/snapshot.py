@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter, sleep
 from typing import NamedTuple
 
 from swarmshd import records
@@ -10,8 +11,11 @@ from swarmshd.journal.disk import DISK, Disk, named
 from swarmshd.journal.errors import Corrupt, VersionMismatch
 from swarmshd.journal.files import TEMPORARY, adopt, make_directory, snapshot_path
 
-SYNC_EVERY = 2 << 20
+SYNC_EVERY = 256 << 10
 """Bytes after which what was written goes to the disk: all at once, it would stand in the way of the daemon's syncs."""
+
+REST_MAX = 0.1
+"""Seconds at most for which the disk is left to the daemon after that; as long as it took, else."""
 
 
 class SnapshotFacts(NamedTuple):
@@ -68,8 +72,10 @@ class SnapshotWriter:
             self._disk.write(self._fd, data, self._size)
             self._size += len(data)
             if self._size - self._synced >= SYNC_EVERY:
+                began = perf_counter()
                 self._disk.fdatasync(self._fd)
                 self._synced = self._size
+                sleep(min(perf_counter() - began, REST_MAX))
 
     def add(self, chunk: bytes, rows: int) -> None:
         """Append a chunk that holds ``rows`` rows."""
