@@ -192,7 +192,7 @@ def _complete_words(words: list[str], spoken: str) -> tuple[list[str], str | Non
 
         meant = nearest(result, RESULTS[1:])
         if meant:  # else a failure with a slip of the finger would be recorded as a success
-            raise Usage(f"RESULT is success, failed or blocked, not {result!r}{meant}; a note goes in --note", spoken)
+            raise Usage(f"RESULT is success, failed or blocked, a note goes in --note; not {result!r}{meant}", spoken)
     if len(rest) > 2:
         raise Usage(f"too many words, from {rest[2]!r} on: swarmctl complete ID… [RESULT] [POINTS]", spoken)
     return words[:ids], result, positional("number", rest[1], "POINTS", spoken) if len(rest) > 1 else None

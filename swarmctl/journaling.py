@@ -6,12 +6,12 @@ What is told of them, and by whom, is in `inspecting`; here it is printed, or wr
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
 from swarmctl.cli import Failure
 from swarmctl.inspecting import Inspection
+from swarmctl.moving.files import replacing
 from swarmctl.parse import Usage
 
 TYPE_CHECKING = False
@@ -147,21 +147,10 @@ def backup(call: Call) -> int:
 
 
 def _into(call: Call, path: str) -> int:
-    """Written under another name, synced, and given its own only when it is whole."""
-    draft = f"{path}.part"
-    try:
-        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            try:
-                file.writelines(Inspection(call, "backup", {}, bar=True).parts())
-                file.flush()
-                os.fsync(file.fileno())
-                size = os.fstat(file.fileno()).st_size
-                os.rename(draft, path)
-            except BaseException:
-                os.unlink(draft)
-                raise
-    except OSError as error:
-        raise Failure(f"cannot write {error.filename or path}: {error.strerror}", 1) from None
+    size = 0
+    with replacing(path, 0o600) as file:
+        for part in Inspection(call, "backup", {}, bar=True).parts():
+            size += file.write(part)
     if call.json:
         call.emit({"file": path, "bytes": size})
     elif not call.quiet:

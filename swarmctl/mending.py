@@ -159,13 +159,15 @@ def queue_set(call: Call) -> int:
     for word in call.words[1:]:
         name, equals, value = word.partition("=")
         kind = QUEUE_SETTINGS.get(name)
-        if not equals or kind is None:
+        if kind is None:
             from swarmctl.help import nearest
 
             names = ", ".join(QUEUE_SETTINGS)
             raise Usage(
                 f"{show(word)} is not NAME=VALUE with one of {names}{nearest(name, QUEUE_SETTINGS)}", call.spoken
             )
+        if not equals:
+            raise Usage(f"{show(word)} wants a value: {name}=…", call.spoken)
         arguments[name.replace("-", "_")] = (
             _flag(value, call.spoken) if name == "closed" else positional(kind, value, name, call.spoken)
         )

@@ -211,7 +211,8 @@ def checked(word: str, spoken: str) -> str:
 
 def show(word: str) -> str:
     """``word`` quoted for an error line, cut to a length that leaves room for the reason."""
-    shown = ascii(word) if not word.isascii() and not word.isprintable() else repr(word)
+    plain = word.isascii() or word.isprintable()
+    shown = repr(word) if plain else ascii(word).replace("\\udc", "\\x")  # a byte that is no text is one
     return shown if len(shown) <= 60 else f"{shown[:57]}…{shown[0]}"
 
 

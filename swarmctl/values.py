@@ -116,7 +116,10 @@ def name(text: str) -> str:
 
 def names(text: str) -> list[str]:
     """Names separated by commas."""
-    return [name(part) for part in text.split(",")]
+    parts = text.split(",")
+    if "" in parts and len(parts) > 1:
+        raise ValueError("has an empty name in it")
+    return [name(part) for part in parts]
 
 
 def queues(text: str) -> list[str]:

@@ -72,6 +72,17 @@ BAD: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("claim", "--agent="), 2, "is empty"),
     (("status", "--socket", "/" + "x" * 120), 2, "at most 107"),
     (("status", "--socket", "/etc/passwd"), 69, "not a socket"),
+    (("submit", "t", "\udcff"), 2, "'\\xff' is not UTF-8 text"),
+    (("submit", "t", "d", "--lease", "2d"), 2, "LEASE_MAX"),
+    (("claim", "--lease", "2d"), 2, "LEASE_MAX"),
+    (("lock", "l", "--lease", "2d", "--", "true"), 125, "LEASE_MAX"),
+    (("queue", "set", "q", "lease=2d"), 2, "LEASE_MAX"),
+    (("queue", "set", "q", "limit"), 2, "'limit' wants a value: limit=…"),
+    (("list", "--queue", "a,"), 2, "'a,' has an empty name in it"),
+    (("complete", "5", "faild"), 2, "a note goes in --note; not 'faild'; did you mean failed?"),
+    (("top", "--every", "1ms"), 2, "--every: at least 100ms"),
+    (("top", "--rows", "1001"), 2, "--rows: at most 1000"),
+    (("work", "--tail", "1M", "--", "true"), 2, "OUTPUT_TAIL"),
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,28 @@ def test_a_dry_run_tells_what_waits_in_vain_as_the_real_one_does(daemon: Daemon)
     }
     assert real["held_back"] == 6
     assert {**dry, "dry_run": False} == real
+
+
+@pytest.mark.parametrize("words", [("export", "-o"), ("backup",)], ids=["export", "backup"])
+def test_only_files_are_replaced(daemon: Daemon, tmp_path: Path, words: tuple[str, ...]) -> None:
+    daemon.call("submit", type="t", description="d")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        done = daemon.ctl(*words, str(fifo))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert os.read(reader, 1 << 16), "what is written to a pipe goes into it"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+    place, link = tmp_path / "place", tmp_path / "link"
+    place.write_bytes(b"before")
+    link.symlink_to(place)
+    assert daemon.ctl(*words, str(link)).returncode == 0
+    assert link.is_symlink()
+    assert b"before" not in place.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo", "link", "place"]
 
 
 def test_a_later_form_is_left_alone(daemon: Daemon) -> None:

@@ -9,6 +9,7 @@ from swarmctl.moving import lines
 from swarmctl.moving.files import replacing
 from swarmctl.parse import Usage
 from swarmctl.progress import Progress
+from swarmshd.protocol import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ def export(call: Call) -> int:
     if call.json:
         call.emit({"file": path, **counts})
     elif not call.quiet:
-        call.out.row(path, *(f"{number} {kind}s" for kind, number in counts.items()))
+        call.out.row(path, *(counted(number, kind) for kind, number in counts.items()))
     return 0
 
 

@@ -33,27 +33,46 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def replacing(path: str) -> Iterator[BinaryIO]:
+def replacing(path: str, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A file that takes its name, and the place of what had it, when it is whole and on the disk; else it is gone.
+
+    Only a file is replaced, and where a link leads to one it is that file: what is written to a device or a pipe goes
+    into it.
 
     Raises:
         Failure: it cannot be written.
     """
-    part = f"{path}.{os.getpid()}.part"
+    if not _may_be_replaced(path):
+        try:
+            with open(path, "wb") as file:
+                yield file
+        except OSError as error:
+            raise Failure(f"cannot write {show(path)}: {error.strerror}") from None
+        return
+    place = os.path.realpath(path)
+    part = f"{place}.{os.getpid()}.part"
     try:
         try:
-            with open(part, "xb") as file:
+            with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(part, path)
-            _sync_directory(os.path.dirname(path) or ".")
+            os.replace(part, place)
+            _sync_directory(os.path.dirname(place))
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(part)
             raise
     except OSError as error:
         raise Failure(f"cannot write {show(path)}: {error.strerror}") from None
+
+
+def _may_be_replaced(path: str) -> bool:
+    """Whether there is a file, or nothing."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return True
 
 
 def _sync_directory(path: str) -> None:

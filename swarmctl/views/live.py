@@ -47,6 +47,7 @@ def dashboard(call: Call) -> int:
 
 def top(call: Call) -> int:
     """Again and again, until it is told to end."""
+    _every(call)  # what is wrong with it is said before anything is shown
     if call.json or not call.out.terminal or call.environ.get("TERM", "dumb") == "dumb":
         return _log(call)
     return _stay(call)
