@@ -28,8 +28,8 @@ Usage: swarmctl [--json] [-q] [--agent ID] [--token T] [--key K] [--socket PATH]
 
 Work       submit  claim  progress  complete  fail  release  work
            (heartbeat  hold  bury  lock  unlock)
-Look       list  show  count  get  held  locks  explain  history  wait  watch
-           whoami
+Look       list  show  count  get  held  locks  explain  deps  history  wait
+           watch  whoami
 Mend       kick  cancel  edit  pause  resume
 Parts      queue ls|show|set|pause|resume|close|clear
            agent ls|show|register|quiet|wake|evict

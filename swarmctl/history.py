@@ -55,12 +55,15 @@ def _print(call: Call, ids: list[int | str]) -> None:
             seen.update(numbers)
             if event["event"] in BEGINNINGS:
                 begun.add(event["id"])
+            who = _who(event, holders)
+            if not call.given.get("since", 0) <= event["time"] < call.given.get("until", event["time"] + 1):
+                continue
             if call.json:
                 call.emit(event)
             elif call.quiet:
                 call.out.row(event["position"])
             else:
-                rows.append(_row(call, event, numbers, _who(event, holders)))
+                rows.append(_row(call, event, numbers, who))
         if not call.out.terminal:
             for row in rows:
                 call.out.row(*row)

@@ -99,7 +99,7 @@ def repair(call: Call) -> int:
 
 def archive(call: Call) -> int:
     """Compress what is old enough, remove what is too old or too much."""
-    wanted: Row = {name: True for name in ("all", "dry_run") if name in call.given}
+    wanted: Row = {name: call.given[name] for name in ("all", "dry_run", "prune") if name in call.given}
     for row in Inspection(call, "archive", wanted, bar=False).rows():
         _tell(call, row, ["what", "file"], row["file"])
     return call.status

@@ -48,7 +48,9 @@ def selection(call: Call) -> Facts:
     """The filters of ``list`` and ``count`` as the wire has them."""
     given = call.given
     chosen: Facts = {
-        field: given[field] for field in ("state", "queue", "type", "team", "agent", "group", "older") if field in given
+        field: given[field]
+        for field in ("state", "queue", "type", "team", "agent", "group", "older", "since")
+        if field in given
     }
     if "mine" in given:
         chosen["agent"] = call.agent
@@ -119,7 +121,7 @@ def _items(call: Call, items: Iterable[Facts]) -> None:
 
 _ITEM_FIELDS = (
     "id state type priority description queue team group ref agent fence attempt failures attempts_max crashes "
-    "releases percent status message after blocked_by blocked_reason require unique on_failure note points "
+    "releases percent status message after blocked_by blocked_reason needed_by require unique on_failure note points "
     "exit_status reason created_at ready_at due_at claimed_at lease_until ended_at lease max_runtime watching "
     "payload_size checkpoint_size output_size submitted_by changed_by"
 ).split()

@@ -97,9 +97,10 @@ EVERY = Option("--every", "duration", "D", "the time between two looks (2s)")
 ROWS = Option("--rows", "count", "N", "so many queues, agents and failures at most, instead of what fits")
 
 OLDER = Option("--older", "duration", "D", "only what was submitted longer ago than that")
+SINCE = Option("--since", "past", "TIME", "only what came into its state since then (-8h, 03:00, RFC 3339)")
 YES = Option("--yes", "flag", "", "do not ask")
 
-SELECT = (STATES, IN_QUEUE, TYPES, TEAMS, OF_AGENT, MINE, OF_GROUP, OLDER)
+SELECT = (STATES, IN_QUEUE, TYPES, TEAMS, OF_AGENT, MINE, OF_GROUP, OLDER, SINCE)
 
 WORK, LOOK, MEND, PARTS, DAEMON = "Work", "Look", "Mend", "Parts", "Daemon"
 

@@ -72,6 +72,34 @@ def instant(text: str) -> int:
         raise ValueError("is neither a time (2026-11-24T03:00:00Z) nor a duration from now (2h)") from None
 
 
+def past(text: str) -> int:
+    """A moment that has passed, in milliseconds since the epoch: ``-8h`` or ``8h`` ago, the last ``03:00``, a time."""
+    import time
+
+    now = int(time.time() * 1000)
+    try:
+        return now - duration(text.removeprefix("-"))
+    except ValueError:
+        pass
+    hour, colon, minute = text.partition(":")
+    if colon and len(text) <= 5 and hour.isdigit() and minute.isdigit() and int(hour) < 24 and int(minute) < 60:
+        today = time.localtime(now / 1000)
+        clock = (int(hour), int(minute), 0, 0, 0, -1)
+        found = time.mktime((*today[:3], *clock))
+        if found * 1000 > now:
+            found = time.mktime((today[0], today[1], today[2] - 1, *clock))
+        return int(found * 1000)
+    try:
+        return instant(text)
+    except ValueError:
+        raise ValueError("is neither a time ago (-8h), one of the day (03:00), nor 2026-11-24T03:00:00Z") from None
+
+
+def since(text: str) -> dict[str, int]:
+    """``{"since": …}`` for a position of the journal, which is a number alone; else ``{"at": …}``."""
+    return {"since": number(text)} if text.isascii() and text.isdigit() else {"at": past(text)}
+
+
 def at(text: str) -> dict[str, int]:
     """``{"at": …}``, or for a duration from now ``{"delay": …}``, which stays the same when it is sent again."""
     try:
@@ -213,6 +241,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "path": text,
     "duration": duration,
     "at": at,
+    "past": past,
+    "since": since,
     "size": size,
     "number": number,
     "count": count,

@@ -2,7 +2,7 @@
 
 The daemon answers with what came after a position, and with the position to go on from; between two answers nothing
 is kept for us. So a restart of the daemon is not seen, a slow reader of our output misses nothing, and each line can
-be gone on from: ``--since`` takes its ``position``.
+be gone on from: ``--since`` takes its ``position``, or a time for the first of them.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ def watch(call: Call) -> int:
     if call.words:
         wanted["ids"] = [item for item, _ in call.items()]
     once = "until_change" in given
-    since = given.get("since")
-    if since is None:  # first where we are: else what happens before the first answer could be lost with the daemon
-        since = _ask(call, wanted, None, 0, 1)["position"]
+    begin: Facts = given.get("since", {})
+    if not begin:  # first where we are: else what happens before the first answer could be lost with the daemon
+        begin = {"since": _ask(call, wanted, {}, 0, 1)["position"]}
     while True:
         left = ROUND_MS if until is None else max(0, round((until - time.monotonic()) * 1000))
-        reply = _ask(call, wanted, since, min(left, ROUND_MS), 1 if once else EVENTS)
+        reply = _ask(call, wanted, begin, min(left, ROUND_MS), 1 if once else EVENTS)
         since = reply["position"]
+        begin = {"since": since}
         for event in reply["events"]:
             _print(call, event)
         call.out.flush()
@@ -51,10 +52,9 @@ def watch(call: Call) -> int:
             return _over(call, since)
 
 
-def _ask(call: Call, wanted: Facts, since: int | None, wait_ms: int, limit: int) -> Facts:
+def _ask(call: Call, wanted: Facts, begin: Facts, wait_ms: int, limit: int) -> Facts:
     """One request; afterwards ``wanted`` has numbers in the place of refs, which are forgotten with their items."""
-    position = {} if since is None else {"since": since}
-    reply = call.ask("watch", {**wanted, **position, "limit": limit}, wait_ms=wait_ms)
+    reply = call.ask("watch", {**wanted, **begin, "limit": limit}, wait_ms=wait_ms)
     if "ids" in reply:
         wanted["ids"] = reply["ids"]
     return reply

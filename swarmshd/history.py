@@ -4,8 +4,9 @@
 
 The wish is one JSON object: ``since`` and ``upto`` (positions), ``piece`` (most events in a piece), what is wanted
 (``ids``, ``queues``, ``types``, ``group``, ``locks``), ``oldest`` (begin with the oldest event that is left if
-``since`` is older), and ``places``: queue, type and group of items by their ids, where somebody knows them. Without
-``places`` all items' are read from a snapshot, and followed from there on.
+``since`` is older), ``at`` (a moment before which nothing is told), and ``places``: queue, type and group of items by
+their ids, where somebody knows them. Without ``places`` all items' are read from a snapshot, and followed from
+there on.
 
 It writes frames, as on the wire, each with one CBOR array: first ``[oldest, known]``, the position after which all
 events are left, and whether ``since`` is a position that can be gone on from. Then pieces
@@ -67,6 +68,7 @@ class Wish:
         self.upto: int = wish["upto"]
         self.piece: int = wish["piece"]
         self.oldest: bool = wish["oldest"]
+        self.at: int = wish["at"] or 0
         self.places: dict[int, Place] | None = None
         if wish["places"] is not None:
             self.places = {number: Place(*place) for number, *place in wish["places"]}
@@ -91,7 +93,7 @@ def tell(past: journal.Past, wish: Wish, since: int) -> Iterator[Piece]:
             if position > wish.upto:
                 break
             known.learn(happened[2])
-            if position > since:
+            if position > since and time >= wish.at:
                 yield from gathered.add(position, told.tell(position, time, happened, known.get, wish.wanted))
             known.unlearn(happened[2])
     yield gathered.rest(wish.upto)

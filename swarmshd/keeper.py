@@ -179,11 +179,16 @@ class Keeper:
                 await self._pruned.wait()
             self._pruned = trio.Event()
 
-    async def tend_archive(self, *, dry: bool = False, whatever_age: bool = False) -> Tended:
-        """Do what is due, or only find out what is; compress all, ``whatever_age`` they have. Raises OSError."""
+    async def tend_archive(self, *, dry: bool = False, whatever_age: bool = False, prune: int | None = None) -> Tended:
+        """Do what is due, or only find out what is. Raises OSError.
+
+        ``whatever_age`` they have all are compressed; what is ``prune`` milliseconds old is removed.
+        """
         terms = self._terms()
         if whatever_age:
             terms = terms._replace(compress_after=0)
+        if prune is not None:
+            terms = terms._replace(remove_after=min(prune, terms.remove_after))
         tend = partial(self._journal.tend_archive, terms, time.time_ns() // 1_000_000, dry=dry)
         async with self._tending:
             done = await self._threads.run(tend)

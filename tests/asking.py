@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from swarmshd import protocol
 from swarmshd.protocol import MINTED_PREFIX, PRIORITIES, STATES
-from tests.rules import MINUTE, SECOND
+from tests.rules import MINUTE, NOW, SECOND
 
 numbers = st.integers(1, 40)
 refs = st.sampled_from(["r1", "r2", "r3", "work_9"])
@@ -21,6 +21,7 @@ uids = st.sampled_from([1, 1, 1, 1, 1, 2])
 watches = st.sampled_from([(71, 1), (71, 1), (72, 2)])
 texts = st.sampled_from(["", "x", "y", "a\0b\n'\"", "é" * 10, "longer than it may be"])
 blobs = st.sampled_from([b"", b"\0\xff", b"w", b"x" * 20, b"x" * 20, b"y" * 21])
+instants = st.sampled_from([0, *(NOW + 7 * 24 * 60 * MINUTE + later for later in (0, 1, 12 * SECOND, 5 * MINUTE))])
 durations = st.sampled_from([0, 1, SECOND, 12 * SECOND, 5 * MINUTE])
 spans = st.sampled_from([1, SECOND, 12 * SECOND, 40 * SECOND, 5 * MINUTE])
 """Durations that may not be 0."""
@@ -136,5 +137,5 @@ SELECTIONS = some(
     state=st.lists(st.sampled_from(STATES), max_size=2, unique=True),
     queue=st.lists(st.one_of(queues, queues, st.just("@lock")), max_size=2),
     type=st.lists(kinds, max_size=1), team=st.lists(st.just("x"), max_size=1), agent=agents,
-    group=st.sampled_from(["g", "h"]), all=st.booleans(), older=durations,
+    group=st.sampled_from(["g", "h"]), all=st.booleans(), older=durations, since=instants,
 )  # fmt: skip

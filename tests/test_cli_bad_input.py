@@ -75,7 +75,6 @@ BAD: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("submit", "t", "\udcff"), 2, "'\\xff' is not UTF-8 text"),
     (("submit", "t", "d", "--lease", "2d"), 2, "LEASE_MAX"),
     (("claim", "--lease", "2d"), 2, "LEASE_MAX"),
-    (("lock", "l", "--lease", "2d", "--", "true"), 125, "LEASE_MAX"),
     (("queue", "set", "q", "lease=2d"), 2, "LEASE_MAX"),
     (("queue", "set", "q", "limit"), 2, "'limit' wants a value: limit=…"),
     (("list", "--queue", "a,"), 2, "'a,' has an empty name in it"),

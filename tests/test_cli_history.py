@@ -74,6 +74,22 @@ def test_what_there_is_no_history_of(daemon, words, status, said):
     assert (done.returncode, done.stdout, done.stderr) == (status, "", said)
 
 
+def test_a_part_of_a_history(daemon):
+    daemon.call("submit", type="t", description="d")
+    daemon.call("cancel", id=1)
+    first, last = (json.loads(line)["time"] for line in daemon.ctl("history", "1", "--json").stdout.splitlines()[:2])
+    for words, events in (
+        (("--since", "-1h"), ["submitted", "cancelled"]),
+        (("--until", "-1h"), []),
+        (("--since", last), ["cancelled"]),
+        (("--until", last), ["submitted"]),
+        (("--since", first, "--until", last), ["submitted"]),
+    ):
+        done = daemon.ctl("history", "1", *words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [line.split("\t")[2] for line in done.stdout.splitlines()] == events, words
+
+
 def test_nobody_waits_for_a_history(daemon):
     """While one that has much to read is under way, others are served."""
     ids = submit(daemon, 20_000)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swarmshd.journal.files import listing
-from tests.conftest import PATIENCE, ROOT, Daemon
+from tests.conftest import PATIENCE, ROOT, Daemon, until
 
 pytestmark = pytest.mark.real
 
@@ -82,6 +82,25 @@ def test_a_later_format_is_neither_upgraded_nor_touched(daemon: Daemon, role: st
     )
     assert done.stderr.count("\n") == 1
     assert path.read_bytes() == later
+
+
+@pytest.mark.parametrize("online", [True, False], ids=["daemon", "files"])
+def test_the_archive_is_pruned(make_daemon: Any, online: bool) -> None:
+    daemon: Daemon = make_daemon("JOURNAL_COMPRESSION_AGE_DAYS=7").start()
+    for _ in range(2):
+        daemon.call("submit", type="t", description="d")
+        assert daemon.ctl("journal", "snapshot").returncode == 0
+    until(lambda: len(list((daemon.state / "archive").glob("segment-*"))) == 2, "both are archived")
+    where: tuple[str, ...] = ()
+    if not online:
+        assert daemon.stop() == 0
+        where = state_dir(daemon)
+    assert daemon.ctl("journal", "archive", "--prune", "1h", *where).stdout == ""
+    dry = daemon.ctl("journal", "archive", "--prune", "0", "--dry-run", *where)
+    assert dry.stdout.count("removed\tarchive/segment-") == 2
+    assert len(list((daemon.state / "archive").glob("segment-*"))) == 2
+    assert daemon.ctl("journal", "archive", "--prune", "0", *where).stdout == dry.stdout
+    assert not list((daemon.state / "archive").glob("segment-*"))
 
 
 def test_damage_is_told_repaired_and_the_daemon_goes_on(stopped: Daemon, make_daemon: Any) -> None:

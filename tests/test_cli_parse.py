@@ -1,6 +1,7 @@
 """The parser and its table: what a command line means, and what one is told that means nothing."""
 
 import importlib
+import time
 from importlib import import_module
 from typing import Any
 
@@ -166,9 +167,24 @@ def test_work_takes_its_command_after_two_dashes() -> None:
     assert "stands after --" in wrong("work", "make", "--", "x")
 
 
+def test_moments_that_have_passed() -> None:
+    now = time.time() * 1000
+    for words in ("-8h", "8h"):
+        assert abs(values.past(words) - (now - 8 * 3_600_000)) < 60_000
+    moment = values.past("03:00")
+    assert 0 <= now - moment < 25 * 3_600_000
+    assert time.localtime(moment / 1000)[3:6] == (3, 0, 0)
+    assert values.past("2026-11-24T03:00:00Z") == 1795489200000
+    for bad in ("yesterday", "25:00", "3:60", "-", "", "12:345"):
+        with pytest.raises(ValueError, match="neither a time ago"):
+            values.past(bad)
+    assert values.since("42") == {"since": 42}, "a number alone is a position"
+    assert values.since("2026-11-24T03:00:00Z") == {"at": 1795489200000}
+
+
 def test_text_that_is_not_utf8_is_refused_but_paths_and_commands_are_not() -> None:
     bad = b"x\xff".decode("utf-8", "surrogateescape")
-    assert wrong("submit", "t", bad) == r"'x\udcff' is not UTF-8 text"
+    assert wrong("submit", "t", bad) == r"'x\xff' is not UTF-8 text"
     assert "not UTF-8" in wrong("fail", "1", "-m", bad)
     assert "not UTF-8" in wrong(bad)
     assert line("submit", "t", "d", "--payload", bad).given["payload"] == bad

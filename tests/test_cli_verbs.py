@@ -50,6 +50,26 @@ def ctl(daemon: Daemon, capfd: pytest.CaptureFixture[str]) -> Ctl:
     return runner(daemon, capfd)
 
 
+def test_what_hangs_together(ctl: Ctl) -> None:
+    for words in (("first",), ("second", "--after", "1"), ("third", "--after", "1,2"), ("aside",)):
+        assert ctl("submit", "t", *words).status == 0
+    assert ctl("deps", "2").out == "2\t1\tblocked\tt\tsecond\n1\t-\tready\tt\tfirst\n3\t1,2\tblocked\tt\tthird\n"
+    assert ctl("deps", "1").out.splitlines()[0] == "1\t-\tready\tt\tfirst"
+    assert [line["id"] for line in ctl("deps", "1", "--json").json] == [1, 2, 3]
+    assert ctl("deps", "1", "--json").json[0]["needed_by"] == [2, 3]
+    assert ctl("deps", "4").out == "4\t-\tready\tt\taside\n"
+    assert ctl("deps", "2", "--mermaid").out.splitlines() == [
+        "graph TD",
+        *(f'    i{number}["{number} t ({state})"]' for number, state in ((2, "blocked"), (1, "ready"), (3, "blocked"))),
+        *("    i1 --> i2", "    i1 --> i3", "    i2 --> i3"),
+    ]
+    for typed, status in (("99", 4), ("1 2", 2), ("2 --mermaid --json", 2)):
+        assert ctl("deps", *typed.split()).status == status
+    assert ctl("claim", "--id", "1").status == ctl("complete", "1").status == 0
+    assert ctl("show", "1", "--json").json[0].get("needed_by") is None, "nobody waits any more"
+    assert ctl("deps", "3").out.splitlines()[1] == "1\t-\tdone\tt\tfirst"
+
+
 def test_from_submit_to_complete(ctl: Ctl) -> None:
     assert ctl("submit", "feature", "Implement caching", "-p", "high") == (0, "1\n", "")
     claimed = ctl("claim")

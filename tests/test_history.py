@@ -41,6 +41,7 @@ def wish(since: int, upto: int, **more: Any) -> history.Wish:
         "locks": True,
         "piece": 7,
         "oldest": False,
+        "at": None,
         "places": None,
     }
     return history.Wish({"since": since, "upto": upto, **asked, **more})
@@ -210,6 +211,7 @@ WISHED: dict[str, Any] = {
     "group": None,
     "locks": True,
     "oldest": True,
+    "at": None,
 }
 
 

@@ -68,6 +68,28 @@ def test_on_a_terminal_a_bar_shows_how_far_the_indexes_are(daemon: Daemon) -> No
     assert re.search(r"1000 items in [0-9.]+ s: nothing differed\r\n$", rebuild.written)
 
 
+def test_a_tree_of_what_hangs_together(daemon: Daemon) -> None:
+    for text, after in (("first", []), ("second", [1]), ("third", [1, 2]), ("last", [3])):
+        daemon.call("submit", type="t", description=text, after=after)
+    shown = on_terminal(daemon, "deps", "3")
+    try:
+        assert shown.ended() == 0
+    finally:
+        shown.close()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.written).splitlines()
+    assert lines == [
+        "3  blocked  t  third",
+        "",
+        "waits for",
+        "├─ 1  ready  t  first",
+        "└─ 2  blocked  t  second",
+        "   └─ 1  ready  t  first",
+        "",
+        "needed by",
+        "└─ 4  blocked  t  last",
+    ]
+
+
 def test_a_terminal_is_told_that_there_is_nothing(daemon: Daemon) -> None:
     for words, says in (
         (("list",), "no open items"),

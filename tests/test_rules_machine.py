@@ -107,6 +107,7 @@ def selected(item: Item, wanted: dict[str, Any], now: int) -> bool:
         and ("agent" not in wanted or who == wanted["agent"])
         and ("group" not in wanted or item.option("group") == wanted["group"])
         and item.created_at <= now - wanted.get("older", 0)
+        and item.since >= wanted.get("since", 0)
     )
 
 

@@ -8,6 +8,7 @@ import struct
 import sys
 import termios
 import time
+from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
 import pytest
@@ -16,7 +17,7 @@ import trio
 from swarmctl import Client, aio
 from swarmctl.connection import NotFound
 from tests.conftest import PATIENCE, Daemon
-from tests.wire import framed
+from tests.wire import Refused, framed
 
 pytestmark = pytest.mark.real
 
@@ -95,6 +96,31 @@ def test_two_watches_with_different_filters(daemon):
         watching.terminate()
         watching.communicate()
     assert number
+
+
+def test_a_watch_may_begin_at_a_moment(daemon):
+    first = submit(daemon, 2)
+    told = [json.loads(line) for line in daemon.ctl("watch", "--since", "-1h", "--timeout", "0").stdout.splitlines()]
+    assert [event.get("id") for event in told] == [None, *first]
+    assert daemon.ctl("journal", "snapshot").returncode == 0
+    second = submit(daemon, 1, queue="q")
+    (moment,) = [event["time"] for event in told if event.get("id") == first[1]]
+    since = [event["id"] for event in told if event["time"] >= moment] + second
+    assert since[-2:] == [first[1], *second]
+    later = daemon.ctl("watch", "--since", moment, "--timeout", "0").stdout.splitlines()
+    assert [json.loads(line).get("id") for line in later] == since
+    mine = daemon.ctl("watch", "--since", "-1h", "--queue", "q", "--until-change")
+    assert (mine.returncode, json.loads(mine.stdout)["id"]) == (0, second[0])
+    with Client("a", daemon.socket) as queue:
+        events = queue.watch(since=datetime.fromisoformat(moment), timeout=0)
+        assert [event.get("id") for event in events] == since
+        assert queue.count(since=0) == 3
+        assert [item["id"] for item in queue.list(since=datetime.now(UTC) + timedelta(hours=1))] == []
+    refused = daemon.wire()
+    with pytest.raises(Refused) as why:
+        refused.call("watch", since=1, at=1)
+    assert why.value.code == "bad_request"
+    refused.close()
 
 
 def test_until_change_ends_with_the_first_event(daemon):

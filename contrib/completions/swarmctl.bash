@@ -64,15 +64,15 @@ _swarmctl_verb() {
             places='ask:items -'
             ;;
         'list')
-            options='--state --queue --type --team --agent --mine --group --older --limit --after-id --all'
-            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --queue=many:ask:queues --type=many:ask:types --team=many:ask:teams --agent=ask:agents --group=- --older=- --limit=- --after-id=- '
+            options='--state --queue --type --team --agent --mine --group --older --since --limit --after-id --all'
+            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --queue=many:ask:queues --type=many:ask:types --team=many:ask:teams --agent=ask:agents --group=- --older=- --since=- --limit=- --after-id=- '
             ;;
         'show')
             places='ask:items...'
             ;;
         'count')
-            options='--state --queue --type --team --agent --mine --group --older --all --by'
-            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --queue=many:ask:queues --type=many:ask:types --team=many:ask:teams --agent=ask:agents --group=- --older=- --by=state|queue|type|team|agent|group '
+            options='--state --queue --type --team --agent --mine --group --older --since --all --by'
+            values+='--state=many:scheduled|blocked|ready|claimed|buried|done|cancelled --queue=many:ask:queues --type=many:ask:types --team=many:ask:teams --agent=ask:agents --group=- --older=- --since=- --by=state|queue|type|team|agent|group '
             ;;
         'get')
             options='-o --to'
@@ -85,6 +85,10 @@ _swarmctl_verb() {
             options='--agent --queue'
             values+='--agent=ask:agents --queue=ask:queues '
             places='ask:items...'
+            ;;
+        'deps')
+            options='--mermaid'
+            places='ask:items'
             ;;
         'locks')
             places='ask:locks...'
@@ -100,6 +104,8 @@ _swarmctl_verb() {
             places='ask:items...'
             ;;
         'history')
+            options='--since --until'
+            values+='--since=- --until=- '
             places='ask:items...'
             ;;
         'whoami')
@@ -226,8 +232,8 @@ _swarmctl_verb() {
             values+='--state-dir=files --to=files '
             ;;
         'journal archive')
-            options='--state-dir --all --dry-run'
-            values+='--state-dir=files '
+            options='--state-dir --all --prune --dry-run'
+            values+='--state-dir=files --prune=- '
             ;;
         'journal upgrade')
             options='--state-dir'
@@ -260,7 +266,7 @@ _swarmctl_verb() {
             ;;
         'help')
             options='--all'
-            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|backup|completion|install-units|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune|exit|agents...'
+            places='submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|deps|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|backup|completion|install-units|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune|exit|agents...'
             ;;
         'queue pause')
             options='--all --hard --for -m --message'
@@ -427,7 +433,7 @@ _swarmctl() {
             tune) _swarmctl_place 'disk|check' ;;
         esac
     elif [[ -z $verb ]]; then
-        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|backup|completion|install-units|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune'
+        _swarmctl_place 'submit|claim|heartbeat|progress|complete|fail|release|work|lock|unlock|hold|bury|list|show|count|get|held|explain|deps|locks|wait|watch|history|whoami|kick|cancel|edit|pause|resume|register|limit|export|import|status|dashboard|top|stats|health|backup|completion|install-units|help|queue|queues|queue-stats|snapshot|drain|clear|agent|agents|config|reload|journal|doctor|quiet|wake|evict|index|tune'
     else
         for word in $places; do
             [[ $count -eq 0 || $word == *... ]] && break

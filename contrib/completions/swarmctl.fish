@@ -11,7 +11,7 @@ function __swarmctl_words
         else if test "$word" = --
             echo -- --
             return
-        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --older --limit --after-id --by -o --to --since --for --slots --label --heartbeat --legacy --claimed --every --rows --state-dir --of --device --profile --scheduler --nr-requests --read-ahead-kb --rq-affinity --nomerges --wbt-lat-usec --rounds --writes --root --bin-dir
+        else if contains -- $word --agent --token --key --socket --timeout -p --priority --queue --team --payload --delay --at --after --on-failure --require --group --ref --unique --unique-strict --max-attempts --lease --max-runtime --from --type --count --wait --id --pid -m --message --checkpoint --output --result --note --retry-after -j --jobs --max-failures --grace --tail --conflict-exit --state --older --since --limit --after-id --by -o --to --until --for --slots --label --heartbeat --legacy --claimed --every --rows --state-dir --prune --of --device --profile --scheduler --nr-requests --read-ahead-kb --rq-affinity --nomerges --wbt-lat-usec --rounds --writes --root --bin-dir
             set skip yes
         else if not string match -q -- '-?*' $word
             echo $word
@@ -108,6 +108,7 @@ complete -c swarmctl -n '__swarmctl_first' -a 'count' -d 'how many open items'
 complete -c swarmctl -n '__swarmctl_first' -a 'get' -d 'the raw bytes of an item\'s payload, checkpoint, output or result'
 complete -c swarmctl -n '__swarmctl_first' -a 'held' -d 'what this agent holds, with tokens'
 complete -c swarmctl -n '__swarmctl_first' -a 'explain' -d 'why nobody has an item, or why an agent gets nothing'
+complete -c swarmctl -n '__swarmctl_first' -a 'deps' -d 'what it waits for, and what waits for it: id, what it waits for, state, type, description'
 complete -c swarmctl -n '__swarmctl_first' -a 'locks' -d 'the locks that are held: name, agent, since when, fence, pid, how many wait'
 complete -c swarmctl -n '__swarmctl_first' -a 'wait' -d 'wait until items have ended; prints those that did not succeed'
 complete -c swarmctl -n '__swarmctl_first' -a 'watch' -d 'events as they happen, one JSON object a line'
@@ -284,6 +285,7 @@ complete -c swarmctl -n '__swarmctl_at any list' -l agent -d 'only what this age
 complete -c swarmctl -n '__swarmctl_at any list' -l mine -d 'only what this agent (see whoami) holds'
 complete -c swarmctl -n '__swarmctl_at any list' -l group -d 'all items of this group' -r -f
 complete -c swarmctl -n '__swarmctl_at any list' -l older -d 'only what was submitted longer ago than that' -r -f
+complete -c swarmctl -n '__swarmctl_at any list' -l since -d 'only what came into its state since then (-8h, 03:00, RFC 3339)' -r -f
 complete -c swarmctl -n '__swarmctl_at any list' -l limit -d 'so many rows (50); 0: no limit' -r -f
 complete -c swarmctl -n '__swarmctl_at any list' -l after-id -d 'rows after this id' -r -f
 complete -c swarmctl -n '__swarmctl_at any list' -l all -d 'every state, no limit'
@@ -298,6 +300,7 @@ complete -c swarmctl -n '__swarmctl_at any count' -l agent -d 'only what this ag
 complete -c swarmctl -n '__swarmctl_at any count' -l mine -d 'only what this agent (see whoami) holds'
 complete -c swarmctl -n '__swarmctl_at any count' -l group -d 'all items of this group' -r -f
 complete -c swarmctl -n '__swarmctl_at any count' -l older -d 'only what was submitted longer ago than that' -r -f
+complete -c swarmctl -n '__swarmctl_at any count' -l since -d 'only what came into its state since then (-8h, 03:00, RFC 3339)' -r -f
 complete -c swarmctl -n '__swarmctl_at any count' -l all -d 'every state'
 complete -c swarmctl -n '__swarmctl_at any count' -l by -d 'one number for each state, queue, type, team, agent or group' -r -k -a 'state queue type team agent group' -f
 
@@ -310,6 +313,9 @@ complete -c swarmctl -n '__swarmctl_at any explain' -l agent -d 'why this agent 
 complete -c swarmctl -n '__swarmctl_at any explain' -l queue -d 'why nothing of this queue is claimed; with --agent: by that agent' -r -k -a '(__swarmctl_ask queues)' -f
 complete -c swarmctl -n '__swarmctl_at 0+ explain' -k -a '(__swarmctl_ask items)' -f
 
+complete -c swarmctl -n '__swarmctl_at any deps' -l mermaid -d 'a drawing for a page, in the words of Mermaid'
+complete -c swarmctl -n '__swarmctl_at 0 deps' -k -a '(__swarmctl_ask items)' -f
+
 complete -c swarmctl -n '__swarmctl_at 0+ locks' -k -a '(__swarmctl_ask locks)' -f
 
 complete -c swarmctl -n '__swarmctl_at any wait' -l group -d 'all items of this group' -r -f
@@ -317,7 +323,7 @@ complete -c swarmctl -n '__swarmctl_at any wait' -l any -d 'until one has ended,
 complete -c swarmctl -n '__swarmctl_at any wait' -l timeout -d 'give up after that time (never)' -r -f
 complete -c swarmctl -n '__swarmctl_at 0+ wait' -k -a '(__swarmctl_ask items)' -f
 
-complete -c swarmctl -n '__swarmctl_at any watch' -l since -d 'what happened after that position (now)' -r -f
+complete -c swarmctl -n '__swarmctl_at any watch' -l since -d 'what happened after that position, or since -8h, 03:00, … (now)' -r -f
 complete -c swarmctl -n '__swarmctl_at any watch' -l queue -d 'only of these queues' -r -k -a '(__swarmctl_ask queues | __swarmctl_many)' -f
 complete -c swarmctl -n '__swarmctl_at any watch' -l type -d 'only of these types' -r -k -a '(__swarmctl_ask types | __swarmctl_many)' -f
 complete -c swarmctl -n '__swarmctl_at any watch' -l group -d 'all items of this group' -r -f
@@ -325,6 +331,8 @@ complete -c swarmctl -n '__swarmctl_at any watch' -l until-change -d 'end with t
 complete -c swarmctl -n '__swarmctl_at any watch' -l timeout -d 'end after that time (never)' -r -f
 complete -c swarmctl -n '__swarmctl_at 0+ watch' -k -a '(__swarmctl_ask items)' -f
 
+complete -c swarmctl -n '__swarmctl_at any history' -l since -d 'only what happened since then (-8h, 03:00, RFC 3339)' -r -f
+complete -c swarmctl -n '__swarmctl_at any history' -l until -d 'only what happened before' -r -f
 complete -c swarmctl -n '__swarmctl_at 0+ history' -k -a '(__swarmctl_ask items)' -f
 
 
@@ -438,6 +446,7 @@ complete -c swarmctl -n '__swarmctl_at any journal repair' -l to -d 'an empty di
 
 complete -c swarmctl -n '__swarmctl_at any journal archive' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
 complete -c swarmctl -n '__swarmctl_at any journal archive' -l all -d 'compress all that is archived, whatever its age'
+complete -c swarmctl -n '__swarmctl_at any journal archive' -l prune -d 'remove now what is older than that' -r -f
 complete -c swarmctl -n '__swarmctl_at any journal archive' -l dry-run -d 'only say what would be done'
 
 complete -c swarmctl -n '__swarmctl_at any journal upgrade' -l state-dir -d 'without asking a daemon: the state directory of one that does not run' -r -F
@@ -475,7 +484,7 @@ complete -c swarmctl -n '__swarmctl_at any install-units' -l root -d 'write belo
 complete -c swarmctl -n '__swarmctl_at any install-units' -l bin-dir -d 'the programs will be there (where this one is)' -r -F
 
 complete -c swarmctl -n '__swarmctl_at any help' -l all -d 'every name that is accepted'
-complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health backup completion install-units help queue queues queue-stats snapshot drain clear agent agents config reload journal doctor quiet wake evict index tune exit agents' -f
+complete -c swarmctl -n '__swarmctl_at 0+ help' -k -a 'submit claim heartbeat progress complete fail release work lock unlock hold bury list show count get held explain deps locks wait watch history whoami kick cancel edit pause resume register limit export import status dashboard top stats health backup completion install-units help queue queues queue-stats snapshot drain clear agent agents config reload journal doctor quiet wake evict index tune exit agents' -f
 
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l all -d 'every queue'
 complete -c swarmctl -n '__swarmctl_at any queue pause' -l hard -d 'with --all: running work is told to stop as well'

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal, Self, TypeVar, overload
 
 from swarmctl.client import asking, operating, several
@@ -206,12 +207,13 @@ class Client(Asker, Verbs):
         all: bool | None = None,
         after_id: int | None = None,
         older: Seconds | None = None,
+        since: Seconds | datetime | None = None,
     ) -> Iterator[Reply]:
         """Every item that fits, in the order of ids; open ones, unless ``state`` or ``all`` says otherwise.
 
         Read page by page while it is iterated: what changes meanwhile may or may not be seen.
         """
-        pages = Pages(asking.filtered(state, queue, type, team, agent, group, all, older), after_id)
+        pages = Pages(asking.filtered(state, queue, type, team, agent, group, all, older, since), after_id)
         while pages.more:
             yield from pages.take(self.ask(pages.ask()))
 
@@ -221,7 +223,7 @@ class Client(Asker, Verbs):
         queue: Words | None = None,
         type: Words | None = None,
         group: str | None = None,
-        since: int | None = None,
+        since: int | datetime | None = None,
         until_change: bool = False,
         timeout: Seconds | None = None,
     ) -> Events:
@@ -237,7 +239,7 @@ class Client(Asker, Verbs):
             queue: only to items of these queues; and to the queues themselves.
             type: only to items of these types.
             group: only to items of this group.
-            since: what happened after this position, instead of now.
+            since: what happened after this position, or from this moment on, instead of now.
             until_change: end after the first event.
             timeout: end after so many seconds; None: never.
 

@@ -341,11 +341,16 @@ def filtered(
     group: str | None = None,
     all: bool | None = None,
     older: Seconds | None = None,
+    since: Seconds | datetime | None = None,
 ) -> dict[str, object]:
-    """The filters of ``list`` and ``count``: open items, unless ``state`` or ``all`` says otherwise."""
+    """The filters of ``list`` and ``count``: open items, unless ``state`` or ``all`` says otherwise.
+
+    ``older`` is seconds since they were submitted, ``since`` the moment from which on they came into their state.
+    """
     many = {"state": state, "queue": queue, "type": type, "team": team}
     filters: dict[str, object] = {name: as_words(words) for name, words in many.items()}
-    return {**filters, "agent": agent, "group": group, "all": all, "older": milliseconds(older)}
+    times = {"older": milliseconds(older), "since": moment(since)}
+    return {**filters, "agent": agent, "group": group, "all": all, **times}
 
 
 def count(
@@ -357,9 +362,10 @@ def count(
     group: str | None = None,
     all: bool | None = None,
     older: Seconds | None = None,
+    since: Seconds | datetime | None = None,
 ) -> Ask[int]:
     """How many items there are; open ones, unless ``state`` or ``all`` says otherwise."""
-    return Ask("count", member("count"), filtered(state, queue, type, team, agent, group, all, older))
+    return Ask("count", member("count"), filtered(state, queue, type, team, agent, group, all, older, since))
 
 
 def count_by(
@@ -372,9 +378,10 @@ def count_by(
     group: str | None = None,
     all: bool | None = None,
     older: Seconds | None = None,
+    since: Seconds | datetime | None = None,
 ) -> Ask[dict[str, int]]:
     """How many items there are by ``state``, ``queue``, ``type``, ``team``, ``agent`` or ``group``."""
-    return Ask("count", member("by"), {**filtered(state, queue, type, team, agent, group, all, older), "by": by})
+    return Ask("count", member("by"), {**filtered(state, queue, type, team, agent, group, all, older, since), "by": by})
 
 
 def get(id: Reference, what: str = "payload") -> Ask[bytes]:

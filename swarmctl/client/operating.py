@@ -93,6 +93,7 @@ def journal_part(
     id: int | None = None,
     all: bool | None = None,
     dry_run: bool | None = None,
+    prune: Seconds | None = None,
 ) -> Ask[Reply]:
     """A part of what the daemon tells of its journal's files: ``data``, and ``more`` while there is a next one.
 
@@ -109,9 +110,11 @@ def journal_part(
         id: of ``dump``: only what happened to this item.
         all: of ``archive``: compress all, whatever its age.
         dry_run: of ``archive``: only tell what would be done.
+        prune: of ``archive``: remove what is older, in seconds.
     """
     arguments = {"want": want, "stream": stream, "deep": deep, "measure": measure, "digest": digest}
-    return Ask("journal", whole, {**arguments, "since": since, "id": id, "all": all, "dry_run": dry_run})
+    of_archive = {"all": all, "dry_run": dry_run, "prune": milliseconds(prune)}
+    return Ask("journal", whole, {**arguments, "since": since, "id": id, **of_archive})
 
 
 def clear(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
-from swarmctl.client.ask import Ask, Reference, Reply, Seconds, Words, as_words, milliseconds
+from swarmctl.client.ask import Ask, Reference, Reply, Seconds, Words, as_words, milliseconds, moment, whole
 
 if TYPE_CHECKING:
     from swarmctl.client import Client
@@ -28,20 +29,23 @@ class Followed:
         position: of the last event that was given, or up to where there was none.
     """
 
-    def __init__(self, wanted: Mapping[str, object], since: int | None, timeout: Seconds | None, *, once: bool) -> None:
+    def __init__(
+        self, wanted: Mapping[str, object], since: int | datetime | None, timeout: Seconds | None, *, once: bool
+    ) -> None:
         milliseconds(timeout)
         self._wanted = dict(wanted)
         self._until = None if timeout is None else time.monotonic() + timeout
         self._once = once
         self._over = False
-        self._begun = since is not None
+        self._at = moment(since) if isinstance(since, datetime) else None
+        self._reached = None if isinstance(since, datetime) else since
+        self._begun = self._reached is not None
         self._found: deque[Reply] = deque()
-        self._reached = since
-        self.position = since or 0
+        self.position = self._reached or 0
 
     def first(self) -> Ask[Reply] | None:
         """What to ask before all: where we are. What happens before the first answer could else be lost with it."""
-        return self._page(None, None, 0) if self._reached is None else None
+        return self._page(None, 1 if self._once and self._at else None, 0, self._at) if self._reached is None else None
 
     def ask(self) -> Ask[Reply] | None:
         """What to ask when there is no event; None when it is over."""
@@ -50,8 +54,9 @@ class Followed:
         left = ROUND if self._until is None else max(0.0, self._until - time.monotonic())
         return self._page(self._reached, 1 if self._once else None, min(left, ROUND))
 
-    def _page(self, since: int | None, limit: int | None, wait: Seconds) -> Ask[Reply]:
-        return Ask("watch", lambda _, reply: reply, {**self._wanted, "since": since, "limit": limit}, wait=wait)
+    def _page(self, since: int | None, limit: int | None, wait: Seconds, at: int | None = None) -> Ask[Reply]:
+        wanted = {**self._wanted, "since": since, "at": at, "limit": limit}
+        return Ask("watch", whole, wanted, wait=wait)
 
     def take(self, reply: Reply) -> None:
         """The answer to either."""

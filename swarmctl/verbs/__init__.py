@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "work": "submit, claim, heartbeat, progress, complete, fail, release, work, lock, unlock, hold, bury",
-    "look": "list, show, count, get, held, explain, locks, wait, watch, history, whoami",
+    "look": "list, show, count, get, held, explain, deps, locks, wait, watch, history, whoami",
     "parts": (
         "kick, cancel, edit, pause, resume, queue ls, queue show, queue set, queue close, queue clear, "
         "register, agent ls, agent show, agent quiet, agent wake, agent evict, limit"

@@ -64,6 +64,7 @@ VERBS = (
         (
             STATE_DIR,
             Option("--all", "flag", "", "compress all that is archived, whatever its age"),
+            Option("--prune", "duration", "D", "remove now what is older than that"),
             Option("--dry-run", "flag", "", "only say what would be done"),
         ),
         wire="journal",

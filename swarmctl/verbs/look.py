@@ -80,6 +80,17 @@ VERBS = (
         "is `claimable` exactly when a claim would be granted.",
     ),
     Verb(
+        "deps",
+        "ID",
+        (Option("--mermaid", "flag", "", "a drawing for a page, in the words of Mermaid"),),
+        wire="show",
+        run="swarmctl.depending:deps",
+        group=LOOK,
+        meaning="what it waits for, and what waits for it: id, what it waits for, state, type, description",
+        example="swarmctl deps 42",
+        note="As a tree on a terminal; elsewhere a line for each item.",
+    ),
+    Verb(
         "locks",
         "[NAME…]",
         (),
@@ -108,7 +119,9 @@ VERBS = (
         "watch",
         "[ID…]",
         (
-            Option("--since", "number", "POSITION", "what happened after that position (now)"),
+            Option(
+                "--since", "since", "POSITION|TIME", "what happened after that position, or since -8h, 03:00, … (now)"
+            ),
             IN_QUEUE,
             TYPES,
             OF_GROUP,
@@ -127,7 +140,10 @@ VERBS = (
     Verb(
         "history",
         "ID…",
-        (),
+        (
+            Option("--since", "past", "TIME", "only what happened since then (-8h, 03:00, RFC 3339)"),
+            Option("--until", "past", "TIME", "only what happened before"),
+        ),
         wire="history",
         run="swarmctl.history:history",
         group=LOOK,

@@ -28,7 +28,7 @@ _ITEM = groups(
     "agent watching percent status message claimed_at lease_until stalled",
     "reason exit_status blocked_by blocked_reason due_at ready_at ended_at note points",
     "attempt attempts_max failures crashes releases",
-    "queue team group ref unique require after on_failure lease max_runtime",
+    "queue team group ref unique require after needed_by on_failure lease max_runtime",
     "payload_size checkpoint_size output_size result_size",
     "created_at submitted_by changed_by fence",
 )

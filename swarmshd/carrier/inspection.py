@@ -62,7 +62,7 @@ class Inspection:
             raise Refusal("overloaded", f"journal: {text}; check a backup of it on another host")
 
     async def _archive(self, command: JournalFiles) -> dict[str, object]:
-        done = await self._keeper.tend_archive(dry=command.dry_run, whatever_age=command.all)
+        done = await self._keeper.tend_archive(dry=command.dry_run, whatever_age=command.all, prune=command.prune)
         rows = [{"what": what, "file": f"archive/{name}"} for what, names in done._asdict().items() for name in names]
         data = "".join(json.dumps(row) + "\n" for row in rows).encode()
         return {"data": data, "more": False, "done": 0, "of": 0, "status": 0, "why": ""}

@@ -67,8 +67,8 @@ class Past:
 
     async def watch(self, errand: Errand) -> bytes:
         """A page of what came after a position."""
-        page, teller = await self._page(errand, oldest=False)
         asked: Asked = errand.asked
+        page, teller = await self._page(errand, oldest=asked.at is not None)
         if not teller.known:
             raise _gone(asked, teller.oldest)
         result: dict[str, object] = {"position": page.position, "more": page.position < self._durable()}
@@ -168,6 +168,7 @@ class Teller:
             "upto": asked.upto,
             "piece": min(PIECE, asked.limit),
             "oldest": oldest,
+            "at": asked.at,
             "ids": None if wanted.ids is None else sorted(wanted.ids),
             "queues": sorted(wanted.queues),
             "types": sorted(wanted.types),

@@ -2,6 +2,7 @@
 
 from swarmshd.commands.values import (
     Count,
+    Instant,
     ItemId,
     Milliseconds,
     Name,
@@ -29,6 +30,8 @@ class Filter:
     group: Name | None = None
     older: Milliseconds | None = None
     all: bool = False
+    since: Instant | None = None
+    """What came into its state then or later."""
 
 
 @wish
@@ -73,14 +76,16 @@ class Wait:
 
 @wish
 class Watch:
+    """``since`` is a position, None now; ``at`` a moment in its place."""
+
     since: Position | None = None
-    """None is now."""
     ids: tuple[Reference, ...] = ()
     queue: tuple[Name, ...] = ()
     type: tuple[Name, ...] = ()
     group: Name | None = None
     timeout: Milliseconds = Milliseconds(0)
     limit: Count = Count(1000)
+    at: Instant | None = None
 
 
 @wish
@@ -150,3 +155,4 @@ class JournalFiles:
     id: ItemId | None = None
     all: bool = False
     dry_run: bool = False
+    prune: Milliseconds | None = None

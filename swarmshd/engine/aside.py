@@ -33,6 +33,7 @@ class Asked(NamedTuple):
 
     Attributes:
         upto: a durable position at which to stop.
+        at: the moment before which nothing is told; with it, ``since`` may be before the oldest that is left.
         places: of the items that are named, as far as they are known; None if none are.
     """
 
@@ -41,6 +42,7 @@ class Asked(NamedTuple):
     upto: int
     limit: int
     places: dict[int, Place] | None
+    at: int | None = None
 
 
 class Aside:
@@ -76,7 +78,9 @@ class Aside:
             ids = frozenset(watched(self._queue.desk, command)) if command.ids else None
             locks = ids is not None or LOCKS in command.queue
             wanted = Wanted(ids, frozenset(command.queue), frozenset(command.type), command.group, locks)
-        if command.since is not None and command.since < self.following.ring.first:
+        if command.at is not None and command.since is not None:
+            raise Refusal("bad_request", "watch: since and at exclude each other")
+        if command.at is not None or (command.since is not None and command.since < self.following.ring.first):
             self._look_back(client, number, "watch", wanted, command)
         else:
             since = self.following.ring.end if command.since is None else command.since
@@ -90,7 +94,8 @@ class Aside:
         places = None
         if wanted.ids is not None:
             places = {each: place for each in wanted.ids if (place := self._place(each)) is not None}
-        self.errands.send(Errand(client, number, verb, Asked(wanted, since, upto, command.limit, places)))
+        at = command.at if isinstance(command, Watch) else None
+        self.errands.send(Errand(client, number, verb, Asked(wanted, since, upto, command.limit, places, at)))
 
     def serve(self, now: int) -> Iterator[Answer]:
         """Answers to those who follow, if it is time."""

@@ -147,7 +147,7 @@ class Health:
         ends = buried + counts["completed"] + counts["cancelled"]
         if buried >= BURIED_LEAST and buried * 100 > ends * BURIED_PERCENT:
             fact = f"{buried} of {ends} ends of items in {WINDOW // 60} min were burials"
-            yield Condition("buried_growing", WARNING, fact, "swarmctl list --state buried")
+            yield Condition("buried_growing", WARNING, fact, "swarmctl list --state buried --since -1h")
         if counts["crashed"] > LOST_MOST:
             fact = f"{counted(counts['crashed'], 'claim')} in {WINDOW // 60} min ended with their holder or their lease"
             yield Condition("leases_lost", WARNING, fact, "swarmctl agent ls")

@@ -2,7 +2,7 @@
 
     list | check [--deep] [--no-measure] | dump [--since POSITION] [--item ID]      look
     upgrade                              say in which format it is, and what is to be done about that
-    archive [--all] [--dry-run]          tend the archive as a daemon with default settings would
+    archive [--all] [--prune MS] [--dry-run]          tend the archive as a daemon with default settings would
     repair --to DIR                      make a sound journal of a damaged one
     backup | verify | restore            a backup to standard output, or from standard input
 
@@ -56,6 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--item", type=int, help="only events of this item")
     parser.add_argument("--to", type=Path, help="an empty directory, or one that is not there yet")
     parser.add_argument("--all", action="store_true", help="compress whatever its age")
+    parser.add_argument("--prune", type=int, help="remove what is so many milliseconds old")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--now", type=int, default=0, help="milliseconds since 1970")
     return parser.parse_args()
@@ -121,7 +122,10 @@ def _repair(options: argparse.Namespace) -> int:
 def _archive(options: argparse.Namespace) -> int:
     usual = defaults()
     compress_after = 0 if options.all else usual.journal_compression_age_days * DAY
-    terms = Terms(compress_after, usual.journal_retention_days * DAY, usual.archive_max_bytes)
+    remove_after = usual.journal_retention_days * DAY
+    if options.prune is not None:
+        remove_after = min(options.prune, remove_after)
+    terms = Terms(compress_after, remove_after, usual.archive_max_bytes)
     with alone(options):
         done = archive.tend(DISK, options.state_dir, terms, options.now, dry=options.dry_run)
     say({"what": what, "file": f"archive/{name}"} for what, names in done._asdict().items() for name in names)

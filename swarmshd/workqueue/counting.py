@@ -18,7 +18,7 @@ from swarmshd.workqueue.records import CLAIMED, ENDED, LOCKS, OPEN, Item
 def count(desk: Desk, command: CountItems) -> dict[str, Any]:
     """How many, from the sizes of the sets that are kept where the filter allows it."""
     states = set(command.state or (OPEN | ENDED if command.all else OPEN))
-    if not desk.policy.indexed or LOCKS in command.queue or command.older is not None:
+    if not desk.policy.indexed or LOCKS in command.queue or (command.older, command.since) != (None, None):
         by = _count_each(desk, command, states)
     elif command.agent is None and command.group is None and command.by in (None, "state", "queue"):
         if not command.type and not command.team:

@@ -168,8 +168,14 @@ def _noted(item: Item) -> dict[str, Any]:
 
 
 def show(desk: Desk, command: Show) -> dict[str, Any]:
-    """One item."""
-    return item_view(desk, find_any(desk, command.id))
+    """One item, and which others wait for it."""
+    item = find_any(desk, command.id)
+    view = item_view(desk, item)
+    if item.dependants:
+        items = desk.tables.items
+        waiting = sorted({each for each in item.dependants if each in items and items[each].waits_for(item.id)})
+        view |= present({"needed_by": waiting or None})
+    return view
 
 
 def get(desk: Desk, command: Get) -> dict[str, Any]:
@@ -216,6 +222,7 @@ def matches(item: Item, wanted: Filter, before: int | None) -> bool:
         and (wanted.agent is None or agent_of(item) == wanted.agent)
         and (wanted.group is None or item.option("group") == wanted.group)
         and (before is None or item.created_at <= before)
+        and (wanted.since is None or item.since >= wanted.since)
     )
 
 
@@ -451,7 +458,7 @@ def watched(desk: Desk, command: Watch) -> list[int]:
     Raises:
         Refusal: ``not_found``. Whoever goes on from a position may name the id of an item that was forgotten.
     """
-    forgotten = command.since is not None
+    forgotten = command.since is not None or command.at is not None
     return [
         each if forgotten and isinstance(each, int) and each < desk.tables.next_id else find(desk, each).id
         for each in command.ids
