@@ -138,7 +138,9 @@ def _documented(live: Live) -> Found:
         fact = f"a restart forgets {', '.join(row['name'] for row in unsaved)}"
         return FAIL, fact, f"swarmctl config set --persist {words}"
     changed = sum(row["value"] != row["default"] for row in live.rows.values())
-    return PASS, f"{counted(changed, 'setting')} of no default value, written down where `config show` says", ""
+    if not changed:
+        return PASS, "every setting has its default", ""
+    return PASS, f"{counted(changed, 'setting')} with another value than the default; `config show` says from where", ""
 
 
 POINTS: tuple[tuple[str, Callable[[Live], Found]], ...] = (

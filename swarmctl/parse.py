@@ -69,6 +69,9 @@ LOG = ("get", "output")
 
 OUTPUTS = ("log", "output")
 
+TUNE = ("tune", "disk")
+"""``tune plan`` is ``tune disk plan``, and so on."""
+
 QUEUE_STATS = "queue-stats"
 """It is ``queue ls --stats``."""
 
@@ -135,6 +138,13 @@ _TABLE_OF_GLOBALS = {flag: option for option in options.GLOBALS for flag in opti
 def _verb(word: str, arguments: Sequence[str], at: int) -> tuple[options.Verb, str, int]:
     """The verb that begins with ``word``, as it was spoken, and the index of the first argument after it."""
     spoken = checked(word, "")
+    if word == TUNE[0] and at < len(arguments):
+        from swarmctl.tuning import WHAT
+
+        if arguments[at] in WHAT:  # it stays, as the first word of `tune disk`
+            verb = verbs.find(" ".join(TUNE))
+            assert verb is not None
+            return verb, verb.name, at
     if word in NOUNS and at < len(arguments) and arguments[at][:1] != "-":
         spoken = f"{word} {checked(arguments[at], word)}"
         at += 1

@@ -167,6 +167,13 @@ def test_work_takes_its_command_after_two_dashes() -> None:
     assert "stands after --" in wrong("work", "make", "--", "x")
 
 
+def test_the_verbs_of_the_disks_tool_are_verbs_of_tune() -> None:
+    assert line("tune", "plan", "/srv").words == line("tune", "disk", "plan", "/srv").words == ["plan", "/srv"]
+    assert line("tune", "revert", "--force").verb is verbs.find("tune disk")
+    assert line("tune", "check").verb is verbs.find("tune check")
+    assert wrong("tune", "pla").startswith("there is no verb 'tune pla'")
+
+
 def test_moments_that_have_passed() -> None:
     now = time.time() * 1000
     for words in ("-8h", "8h"):

@@ -45,7 +45,8 @@ VERBS = (
         group=DAEMON,
         meaning="the settings of the disks below the journal, as `swarmsh-tune` has them",
         example="swarmctl tune disk plan --scheduler mq-deadline",
-        note="WHAT is show, plan (unless given), apply, verify, revert, persist, unpersist or bench; PATH the state "
+        note="`tune plan` is `tune disk plan`, and so with the others. "
+        "WHAT is show, plan (unless given), apply, verify, revert, persist, unpersist or bench; PATH the state "
         "directory unless given. It asks no daemon, and has that program's exit statuses: 2 says that changes are "
         "pending, 64 that the command line is wrong.",
     ),

@@ -143,7 +143,10 @@ def this_one(desk: Desk, command: Claim, agent: Agent | None) -> Item:
     """
     item = find(desk, command.id)
     if item.state != READY:
-        raise Refusal("conflict", f"item {item.id} is {item.state}", state=item.state)
+        by = f" by {item.claim.agent.name}" if item.claim is not None else ""
+        raise Refusal(
+            "conflict", f"item {item.id} is {item.state}{by}", state=item.state, next=f"swarmctl explain {item.id}"
+        )
     labels = () if agent is None else agent.labels
     missing = [label for label in item.require if label not in labels]
     if missing:

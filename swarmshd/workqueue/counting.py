@@ -103,6 +103,8 @@ def _count_each(desk: Desk, command: CountItems, states: set[str]) -> Counter[st
     before = born_before(desk, command)
     if before is not None:
         found = [item for item in found if item.created_at <= before]
+    if command.since is not None:
+        found = [item for item in found if item.since >= command.since]
     return Counter(_VALUES[command.by or "state"](found))
 
 
