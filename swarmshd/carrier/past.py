@@ -26,7 +26,7 @@ PAGE_BYTES = 1 << 20
 """Bytes of events after which a page ends."""
 
 PAGE_SECONDS = 2.0
-"""Seconds after which a page ends, whatever it holds: its reader learns how far it is, and asks again."""
+"""Seconds of reading after which a page ends, whatever it holds: its reader learns how far it is, and asks again."""
 
 PIECE = 100
 """Most events in a piece of what a process tells."""
@@ -187,7 +187,7 @@ class Teller:
         """
         count = size = 0
         rows: list[bytes] = []
-        more = True
+        more = await self._begin()
         with trio.move_on_after(PAGE_SECONDS):
             while more and count < limit and size < PAGE_BYTES:
                 if not self._pieces:
@@ -206,6 +206,13 @@ class Teller:
             log.error("the past cannot be read: %s", self._why())
             raise Refusal("journal_corrupt", f"what the journal holds of the past cannot be read: {self._why()}")
         return Page(count, self._position, b"".join(rows), more and self._position < self._upto)
+
+    async def _begin(self) -> bool:
+        """Wait for what it says first, however long: no page can do without it. False at the end, as ``_read``."""
+        more = True
+        while more and not self._begun:
+            more = await self._read()
+        return more
 
     async def _read(self) -> bool:
         """Take the next bytes of what it tells; False at the end, when it has exited."""
