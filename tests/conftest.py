@@ -70,10 +70,14 @@ def pytest_collection(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever starts a daemon is `real`; `make check`, which is for every commit, leaves it to `make test`."""
+    """Whatever starts a daemon is `real`; `make check`, which is for every commit, leaves it to `make test`.
+
+    The slow ones begin, so that none of them runs alone at the end.
+    """
     for item in items:
         if {"daemon", "make_daemon"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 PATIENCE = 30.0
