@@ -38,7 +38,7 @@ lint: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/mypy
 
 test: $(VENV)/.dev  ## all tests
-	$(BIN)/pytest -n auto --maxprocesses=8
+	$(BIN)/pytest -n auto --maxprocesses=8 --dist loadgroup
 
 demo: $(VENV)/.run  ## a swarm at work, from nothing, in about a minute
 	@$(BIN)/python contrib/demo/demo.py

@@ -22,12 +22,14 @@ def _why_not() -> str:
     return why_not()
 
 
-pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "it can")]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("package")]  # it is built once
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory) -> Path:
     """The built package."""
+    if why := _why_not():
+        pytest.skip(why)
     out = tmp_path_factory.mktemp("deb")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [str(ROOT / "contrib/debian/build"), str(out)]

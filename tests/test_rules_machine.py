@@ -523,19 +523,10 @@ class Anything(RuleBasedStateMachine):
         assert len(self.house.queue.waiters) == len(self.house.waiters) <= policy.waiters_max
 
 
-def run(examples: int, steps: int) -> None:
+def test_nothing_contradicts_itself_whatever_is_asked() -> None:
     run_state_machine_as_test(
         Anything,
         settings=settings(
-            max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
-
-
-def test_nothing_contradicts_itself_whatever_is_asked() -> None:
-    run(60, 40)
-
-
-@pytest.mark.slow
-def test_nothing_contradicts_itself_in_many_more_cases() -> None:
-    run(300, 50)

@@ -20,7 +20,7 @@ STATE = "/var/lib/swarmsh"
 SERVICE, SOCKET = "swarmshd.service", "swarmshd.socket"
 
 needs_systemd = pytest.mark.skipif(not Path("/usr/bin/systemd-analyze").exists(), reason="systemd is not installed")
-real = [pytest.mark.real, pytest.mark.skipif(bool(why_not()), reason=why_not() or "it is there")]
+on_a_machine = [pytest.mark.real, pytest.mark.xdist_group("machine")]  # it is made once
 
 
 # -- the files ------------------------------------------------------------------------------------------
@@ -136,6 +136,8 @@ def test_print_writes_nothing(tmp_path):
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory) -> Iterator[Machine]:
     """A machine on which the service was installed and started as an operator would."""
+    if why := why_not():
+        pytest.skip(why)
     place = tmp_path_factory.mktemp("machine")
     made = Machine(place / "root", f"swarmsh-{os.getpid()}")
     made.make()
@@ -176,7 +178,7 @@ def main_pid(machine: Machine) -> int:
 class TestService:
     """Under a real systemd."""
 
-    pytestmark = real
+    pytestmark = on_a_machine
 
     def test_it_runs_says_so_and_is_found(self, machine):
         assert machine.show(SERVICE, "ActiveState") == "active"
@@ -444,7 +446,7 @@ sys.exit(main.main())
 class TestServiceOnADiskOfItsOwn:
     """Where the disk can be stopped and tuned, and the journal is no longer than a test needs it."""
 
-    pytestmark = real
+    pytestmark = on_a_machine
 
     def test_a_disk_that_hangs_is_told_with_all_stacks_and_ends_in_a_restart(self, service, disk):
         """The stacks come while it hangs; who waits for a disk cannot be killed, so the restart comes afterwards."""
@@ -530,7 +532,7 @@ class TestServiceOnADiskOfItsOwn:
 class TestServiceOfAUser:
     """Under a real user's manager, which goes on without a session."""
 
-    pytestmark = real
+    pytestmark = on_a_machine
 
     def test_it_is_installed_restarted_and_removed_by_its_user(self, machine):
         machine.run("systemctl", "start", "dbus.service", "systemd-logind.service")

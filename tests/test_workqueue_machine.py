@@ -25,8 +25,6 @@ from swarmshd.workqueue.records import ENDED, SETTLED
 from tests.model import OPEN, Model, No, Row
 from tests.rules import SECOND, House, check, rows
 
-pytestmark = pytest.mark.slow
-
 AGENTS = {"a": 1, "b": 1, "c": 2}
 """Agents and their uids."""
 TELLING_THE_STATE = ("register", "quiet", "wake", "queue_set", "claim", "heartbeat", "progress")
@@ -673,20 +671,19 @@ class Rules(RuleBasedStateMachine):
             return []
 
 
-def test_the_rules_agree_with_a_naive_model() -> None:
+def run(examples: int) -> None:
     run_state_machine_as_test(
         Rules,
         settings=settings(
-            max_examples=40, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_the_rules_agree_with_a_naive_model() -> None:
+    run(5)
 
 
 @pytest.mark.slow
 def test_the_rules_agree_with_a_naive_model_in_many_cases() -> None:
-    run_state_machine_as_test(
-        Rules,
-        settings=settings(
-            max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run(300)
