@@ -21,9 +21,6 @@ import cbor2
 FORMAT = 1
 """Version of these events and of the rows of a snapshot."""
 
-WatchKey = tuple[int, int]
-"""A watched process: its pid in the daemon's namespace, and the inode of its pidfd."""
-
 
 class EpochStarted(NamedTuple):
     """A daemon began to write. Ids, fences and positions are minted below the given ends."""

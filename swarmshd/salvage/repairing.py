@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from swarmshd import events as e
-from swarmshd.journal import Batch
 from swarmshd.salvage.founding import check_empty, found, skip_ahead
 from swarmshd.salvage.survey import Lost, Snapshot, Survey, chunks
 from swarmshd.workqueue import lost
@@ -143,8 +142,3 @@ def told(each: Lost) -> dict[str, Any]:
     if each.end is not None:
         facts["up_to_position"] = each.end
     return facts
-
-
-def batches(survey: Survey) -> Iterator[Batch]:
-    """All batches that are left, from the oldest."""
-    return (each for each in survey.events(0) if isinstance(each, Batch))

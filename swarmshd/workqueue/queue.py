@@ -199,7 +199,7 @@ class WorkQueue:
         key = request.key
         if key is not None:
             kept = self.tables.keys.get(key[:10])
-            if kept is not None and not (verb == "claim" and isinstance(kept[1], dict)):  # those were taken back
+            if kept is not None:
                 if kept[0] != key[10:]:
                     raise Refusal("conflict", f"{verb}: this key was used with other content; use another key")
                 return _NOTHING, answer(desk, command, kept[1])
