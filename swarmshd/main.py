@@ -43,7 +43,7 @@ from swarmshd.whereabouts import Nowhere, socket_path, state_directory
 
 log = logging.getLogger("swarmshd")
 
-EX_CONFLICT, EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 5, 69, 74, 75, 77, 78
+EX_CONFLICT, EX_IOERR, EX_TEMPFAIL, EX_CONFIG = 5, 74, 75, 78
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -94,6 +94,13 @@ def _configuration(arguments: argparse.Namespace) -> Configuration:
     try:
         return Configuration(arguments.config, os.environ, options)
     except ConfigError as error:
+        raise Quit(EX_CONFIG, str(error)) from None
+
+
+def _directory(arguments: argparse.Namespace) -> Path:
+    try:
+        return state_directory(arguments.state_dir)
+    except Nowhere as error:
         raise Quit(EX_CONFIG, str(error)) from None
 
 
@@ -356,7 +363,7 @@ def _refuse(arguments: argparse.Namespace, listener: socket.socket, notifier: sy
         except ConfigError as error:
             raise Refusal("not_found", str(error)) from None
 
-    directory = state_directory(arguments.state_dir)
+    directory = _directory(arguments)
     about = {
         "pid": os.getpid(),
         "uid": os.getuid(),
@@ -372,7 +379,9 @@ def _serve(arguments: argparse.Namespace, handed_over: socket.socket | None, not
     configuration = _configuration(arguments)
     settings = configuration.settings
     _log_to_stderr(settings.log_level)
-    directory = state_directory(arguments.state_dir)
+    if notifier.fault:
+        log.warning("%s", notifier.fault)
+    directory = _directory(arguments)
     access = _access(settings)
 
     def _died(identity: tuple[int, int]) -> None:
@@ -416,7 +425,7 @@ def _serve(arguments: argparse.Namespace, handed_over: socket.socket | None, not
 
 def _restore(arguments: argparse.Namespace) -> None:
     """Make a state directory of a backup. It needs no daemon, and starts none."""
-    directory = state_directory(arguments.state_dir)
+    directory = _directory(arguments)
     with _lock(directory, _configuration(arguments).settings):
         try:
             with sys.stdin.buffer if arguments.restore == "-" else open(arguments.restore, "rb") as source:

@@ -13,7 +13,11 @@ class Nowhere(Exception):
 
 
 def state_directory(option: str | None) -> Path:
-    """Where the journal lives: the option, systemd's directory, else the user's own place."""
+    """Where the journal lives: the option, systemd's directory, else the user's own place.
+
+    Raises:
+        Nowhere: the user has none.
+    """
     if option:
         return Path(option)
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
@@ -63,4 +67,7 @@ def _default_socket() -> str:
 
 
 def _home() -> str:
-    return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    try:
+        return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        raise Nowhere(f"uid {os.getuid()} has no home; set HOME, or give --state-dir") from None

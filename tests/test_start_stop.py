@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from swarmshd.main import main
 from tests.conftest import PATIENCE, ROOT, Daemon
 from tests.test_wire_fuzz import serves
 from tests.wire import framed
@@ -154,6 +155,26 @@ def test_a_state_directory_that_cannot_be_one(make_daemon, case):
     assert f"state directory {daemon.state}" in line
     assert "--state-dir" in line
     assert not os.path.exists(daemon.socket)
+
+
+def test_a_user_without_a_home_is_told_so(monkeypatch, capfd):
+    """As in a container that is run under a number."""
+
+    def nobody(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert main(["--restore", "-"]) == 78
+    assert capfd.readouterr().err == "swarmshd: uid 54321 has no home; set HOME, or give --state-dir\n"
+
+
+def test_a_manager_that_cannot_be_reached_is_told_in_the_log(make_daemon, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent/notify")
+    daemon = make_daemon().start()
+    assert daemon.log.read_text().count("the service manager cannot be reached") == 1
 
 
 def test_a_missing_parent_is_made_or_named(make_daemon):

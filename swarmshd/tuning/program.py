@@ -15,7 +15,7 @@ from swarmshd.tuning.planning import Plan
 from swarmshd.tuning.record import Record, alone
 from swarmshd.tuning.stack import Stack, below_device, below_path, nearest
 from swarmshd.tuning.telling import Teller
-from swarmshd.whereabouts import state_directory
+from swarmshd.whereabouts import Nowhere, state_directory
 
 
 class Run:
@@ -343,5 +343,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return _FUNCTIONS[asked.verb](Run(asked, teller))
     except Refused as refused:
         return teller.refuse(refused)
+    except Nowhere as nowhere:
+        return teller.refuse(Refused(f"{nowhere}, or name a path"))
     except KeyboardInterrupt:
         return 130
