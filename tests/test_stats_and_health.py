@@ -77,6 +77,7 @@ def test_an_answer_that_is_kept_is_never_stale(engine: Engine) -> None:
     questions: list[tuple[str, dict[str, Any]]] = [
         ("show", {"id": 1}), ("show", {"id": 2}), ("list", {}), ("list", {"all": True, "limit": 2}), ("count", {}),
         ("count", {"by": "state", "all": True}), ("queues", {}), ("get", {"id": 1, "what": "checkpoint"}),
+        ("count", {"older": 60_000}), ("list", {"older": 60_000, "limit": 1}),
     ]  # fmt: skip
     changes: list[tuple[str, dict[str, Any]]] = [
         ("submit", {**WORK, "priority": "high"}), ("claim", {"agent": "a"}), ("pause", {"queue": "default"}),
@@ -96,6 +97,25 @@ def test_an_answer_that_is_kept_is_never_stale(engine: Engine) -> None:
         assert ask(engine, verb, **arguments) == kept
         assert ask(engine, verb, **arguments) == kept
     assert section(engine, "cache")["hits"] > 100
+
+
+def test_what_goes_by_age_is_not_kept(engine: Engine) -> None:
+    ask(engine, "submit", **WORK)
+    assert ask(engine, "count", older=2000) == {"count": 0}
+    turn(engine, engine.queue.desk.now + 3000)
+    assert ask(engine, "count", older=2000) == {"count": 1}
+
+
+def test_who_waits_for_a_lock_is_told_of_at_once(engine: Engine) -> None:
+    """No event says that somebody began or ceased to wait."""
+    number = ask(engine, "lock", agent="a", name="l")["id"]
+    assert ask(engine, "show", id=number)["waiting"] == 0
+    other = Peer()
+    take(engine, other, 1, "lock", agent="b", name="l", wait=60_000)
+    turn(engine)
+    assert ask(engine, "show", id=number)["waiting"] == 1
+    engine.gone(other)
+    assert ask(engine, "show", id=number)["waiting"] == 0
 
 
 def test_answers_that_settings_are_part_of_are_forgotten_with_them(engine: Engine) -> None:

@@ -1,9 +1,9 @@
 """Replies to questions, as they were encoded, for whoever asks the same before anything has changed.
 
-A reply is kept under its verb and arguments, and all are forgotten with the next event: the position is the state's
-generation, so none is ever stale. Only questions whose answer is a matter of the state alone are kept; what depends on
-the moment, or on who asks, is not. On a queue that is busy with changes little is found here; a dashboard that many
-look at, or a script that asks and asks, costs next to nothing.
+A reply is kept under its verb and arguments, and all are forgotten with the next event, or when somebody begins or
+ceases to wait for a lock, of which no event tells: so none is ever stale. Only questions whose answer is a matter of
+that alone are kept; what depends on the moment, or on who asks, is not. On a queue that is busy with changes little is
+found here; a dashboard that many look at, or a script that asks and asks, costs next to nothing.
 """
 
 import zlib
@@ -45,7 +45,7 @@ class Cache:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._kept: OrderedDict[tuple[str, Any], _Kept] = OrderedDict()
-        self._position = -1
+        self._generation = -1
         self._bytes = self._raw_bytes = self._asked = 0
         self.short_of_memory = False
         """Keep a tenth only."""
@@ -65,10 +65,10 @@ class Cache:
         self._kept.clear()
         self._bytes = self._raw_bytes = self._asked = 0
 
-    def get(self, request: Request, position: int, now: int) -> bytes | None:
-        """The encoded result, if the same was asked in this very state."""
-        if position != self._position:
-            self._position = position
+    def get(self, request: Request, generation: int, now: int) -> bytes | None:
+        """The encoded result, if the same was asked in this very state, which has that number."""
+        if generation != self._generation:
+            self._generation = generation
             if self._kept:
                 self._counts["outdated"] += len(self._kept)
                 self.clear()
@@ -127,6 +127,11 @@ class Cache:
             **self._counts,
             "hit_percent": round(100 * self._counts["hits"] / asked, 1) if asked else 0.0,
         }
+
+
+def volatile(command: Any) -> bool:
+    """Whether the answer changes without that: it tells counters of the daemon, or goes by the age of items."""
+    return getattr(command, "stats", False) or getattr(command, "older", None) is not None
 
 
 def _names_in(command: Any) -> int:

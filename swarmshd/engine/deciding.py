@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from swarmshd import events as e
 from swarmshd.commands import READS, Batch, Refusal, Request, encode_granted, encode_refusal, encode_result, lacking
 from swarmshd.engine.aside import ASIDE
-from swarmshd.engine.cache import CACHED
+from swarmshd.engine.cache import CACHED, volatile
 from swarmshd.engine.client import Client, Delivery
 from swarmshd.engine.relaxed import RELAXABLE
 from swarmshd.engine.rounds import BATCH_NS, REPLY_MAX, ROUND_BYTES, bounded
@@ -83,12 +83,12 @@ class Deciding:
     def _look(self, client: Client, request: Request) -> bytes:
         """The encoded answer to a question, the one that was given before if nothing has changed since."""
         verb = request.verb
-        volatile = getattr(request.command, "stats", False)  # it changes without an event
-        if verb not in CACHED or volatile or not self._engine.cache.enabled:
+        if verb not in CACHED or volatile(request.command) or not self._engine.cache.enabled:
             return bounded(verb, self._one(client, request, None))
         check_class(client, verb)
         now = self._queue.desk.now
-        body = self._engine.cache.get(request, self._queue.tables.position, now)
+        generation = self._queue.tables.position + self._queue.waiters.lock_turns
+        body = self._engine.cache.get(request, generation, now)
         if body is None:
             body = bounded(verb, self._one(client, request, None))
             self._engine.cache.keep(request, body, now)

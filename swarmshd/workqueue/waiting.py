@@ -52,6 +52,8 @@ class Waiters:
         self._number = 0
         self.waited_for = 0
         """Items that are waited for, counted once for each that waits."""
+        self.lock_turns = 0
+        """How often somebody began or ceased to wait for a lock; what is told of a lock says how many do."""
         self.others: Sized = ()
         """Requests that wait elsewhere, under the same limit; the caller's."""
 
@@ -91,6 +93,7 @@ class Waiters:
         """One who wants a lock that is held."""
         waiter = self._add(request, actor, watch, deadline, address)
         self._by_lock.setdefault(request.command.name, {})[waiter.number] = waiter
+        self.lock_turns += 1
         return waiter
 
     def add_wait(self, pending: set[int], request: Request, actor: Actor, deadline: int, address: Any) -> Waiter:
@@ -116,6 +119,7 @@ class Waiters:
             _discard(self._by_agent, waiter.request.command.agent, waiter)
         elif waiter.request.verb == "lock":
             _discard(self._by_lock, waiter.request.command.name, waiter)
+            self.lock_turns += 1
         else:
             command: Wait = waiter.request.command
             self.waited_for -= len(waiter.ids)
