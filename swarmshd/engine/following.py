@@ -11,7 +11,7 @@ number of events, so that followers can slow the queue down only so much; they c
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from swarmshd import events as e
@@ -141,6 +141,9 @@ class Following:
         follower = self._followers.pop(key)
         self._ids -= len(follower.wanted.ids or ())
         follower.client.aside -= 1
+        if len(self._deadlines) > 2 * len(self._followers) + 64:
+            self._deadlines = [entry for entry in self._deadlines if entry[1] in self._followers]
+            heapify(self._deadlines)
         return follower
 
     def shift(self, gap: int) -> None:
