@@ -3,9 +3,11 @@
 Whoever may work, and no more, must not be able to end the daemon, nor to have it hold up everybody else for long.
 """
 
+import socket
 from collections import Counter
 
 import pytest
+import trio
 
 from swarmshd.commands import Refusal, structure
 from swarmshd.commands.values import FILTER_MAX
@@ -13,10 +15,12 @@ from swarmshd.engine import cache, numbers
 from swarmshd.engine.rounds import ROUND_BYTES
 from swarmshd.engine.space import ROOM_MIN
 from swarmshd.protocol import NOTE_MAX, STATES
+from swarmshd.server import Access, Clock, Server, listen
 from swarmshd.workqueue import looking, ready
 from swarmshd.workqueue.records import DONE
 from tests.rules import HOUR, House
-from tests.test_engine import Peer, ask, begin, take, turn
+from tests.test_engine import NOW, Peer, ask, begin, take, turn
+from tests.wire import framed
 
 WORK = frozenset(("read", "work"))
 
@@ -249,3 +253,36 @@ def test_kept_replies_are_counted_with_what_was_asked(engine, monkeypatch):
         ask(engine, "list", queue=[f"{number}.{each}." + "x" * 150 for each in range(FILTER_MAX)])
     told = engine.cache.tell(0)
     assert (told["entries"], told["evicted"], told["hits"]) == (1, 9, 10)
+
+
+def test_watches_that_were_answered_long_before_their_time_leave_nothing(engine):
+    """While somebody waits whose time is over sooner."""
+    patient = Peer()
+    take(engine, patient, 1, "watch", group="other", timeout=HOUR)
+    for number in range(300):
+        asked = Peer()
+        take(engine, asked, 1, "watch", timeout=1000 * HOUR)
+        turn(engine)
+        ask(engine, "submit", type="t", description="d")
+        turn(engine, NOW + 100 * (number + 1))
+        assert asked.replies
+    assert len(engine.aside.following._deadlines) < 100
+    turn(engine, NOW + HOUR)
+    assert patient.replies
+
+
+async def test_who_came_and_went_leaves_nothing_behind_one_who_says_nothing(engine, directory):
+    settings = engine.settings
+    path = str(directory / "s")
+    with listen(path, 0o600) as listener:
+        server = Server(engine, listener, Clock(NOW), Access(settings), settings, 100, NotImplemented, lambda: None, {})
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            with socket.socket(socket.AF_UNIX) as silent:
+                silent.connect(path)
+                for _ in range(50):
+                    async with await trio.open_unix_socket(path) as stream:
+                        await stream.send_all(framed([1, "count", {}]))
+                        assert await stream.receive_some()
+                assert len(server._newcomers) <= 2  # the last one may not have been missed yet
+            server.drain()

@@ -52,7 +52,6 @@ class Connection(Client):
         "fd",
         "in_flight",
         "interest",
-        "met",
         "on_output",
         "seen",
         "unfinished",
@@ -71,8 +70,6 @@ class Connection(Client):
         self.fd = connected.fileno()
         self.in_flight = 0
         """Requests that were taken and not answered."""
-        self.met = False
-        """Whether a whole frame has come."""
         self.ended = False
         """Nothing more is read: the peer has shut its side, or broke the protocol. What has come is answered."""
         self.fault = ""
@@ -125,8 +122,6 @@ class Connection(Client):
             self.refuse(0, Refusal("too_large", f"{error}; the connection is closed", limit=error.limit, name="frame"))
             bodies = error.bodies
         self.unfinished = self._decoder.pending
-        if bodies:
-            self.met = True
         return bodies
 
     def request(self, body: bytes) -> tuple[int, Request, Sequence[int]] | None:

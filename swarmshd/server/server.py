@@ -13,7 +13,6 @@ import logging
 import os
 import select
 import socket
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -89,7 +88,7 @@ class Server:
         self._journal_low = journal_low
         self._about = about
         self._connections = Places(connections)
-        self._newcomers: deque[tuple[int, Connection]] = deque()
+        self._newcomers: dict[Connection, int] = {}  # until when each must have said something
         self._outgoing: set[Connection] = set()
         self._unread: set[Connection] = set()
         self._stuck = Stuck()
@@ -211,7 +210,7 @@ class Server:
         if due is not None and not (self._committer.busy and engine.has_round):
             instants.append(due)
         if self._newcomers:
-            instants.append(self._newcomers[0][0])
+            instants.append(next(iter(self._newcomers.values())))
         if self._stuck:
             instants.append(self._stuck.deadline)
         if self._pool.waiting:
@@ -335,7 +334,7 @@ class Server:
         connection.on_output = self._outgoing
         connection.seen = now
         self._connections.add(connection)
-        self._newcomers.append((now + FIRST_FRAME, connection))
+        self._newcomers[connection] = now + FIRST_FRAME
         connection.interest = READING
         self._epoll.register(connection.fd, connection.interest)
 
@@ -355,6 +354,8 @@ class Server:
         bodies = connection.receive()
         if bodies:
             connection.seen = now
+            if self._newcomers:
+                self._newcomers.pop(connection, None)
             self._connections.heard(connection)
             self._frames += len(bodies)
             if not self._settings.connection_reuse_enabled:
@@ -457,6 +458,7 @@ class Server:
             log.info("closing the connection of pid %d, uid %d: %s", peer.pid, peer.uid, why, extra=about)
         self._engine.gone(connection)
         self._engine.undelivered(connection.undelivered())
+        self._newcomers.pop(connection, None)
         self._unread.discard(connection)
         self._unfinished.forget(connection)
         self._pool.forget(connection)
@@ -469,10 +471,8 @@ class Server:
     def _close_silent(self, now: int) -> None:
         """Close those that connected long ago and never said anything."""
         newcomers = self._newcomers
-        while newcomers and (newcomers[0][0] <= now or newcomers[0][1].met or newcomers[0][1].closing):
-            _, connection = newcomers.popleft()
-            if not connection.met and not connection.closing:
-                self._drop(connection, f"no frame in {FIRST_FRAME // 1000} s")
+        while newcomers and (first := next(iter(newcomers.items())))[1] <= now:
+            self._drop(first[0], f"no frame in {FIRST_FRAME // 1000} s")
 
     # -- the end -----------------------------------------------------------------------------------------
 
