@@ -53,6 +53,7 @@ def lock(call: Call) -> int:
         taken = _take(call, name)
         return Holder(call, name, taken).run() if taken is not None else not_got
     except Refused as refused:
+        refused.exit = OWN_ERROR
         call.refuse(refused, name)
     except Failure as failure:
         complain(call.spoken, str(failure), name)
@@ -80,6 +81,7 @@ def _take(call: Call, name: str) -> Facts | None:
     except Refused as refused:
         if refused.code != "timeout":
             raise
+        refused.exit = call.given.get("conflict_exit", NOT_GOT)
         call.refuse(refused, name)
         return None
     finally:

@@ -76,6 +76,7 @@ BAD: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("submit", "t", "d", "--lease", "2d"), 2, "LEASE_MAX"),
     (("claim", "--lease", "2d"), 2, "LEASE_MAX"),
     (("queue", "set", "q", "lease=2d"), 2, "LEASE_MAX"),
+    (("lock", "l", "--lease", "2d", "--", "true"), 125, "LEASE_MAX"),
     (("queue", "set", "q", "limit"), 2, "'limit' wants a value: limit=…"),
     (("list", "--queue", "a,"), 2, "'a,' has an empty name in it"),
     (("complete", "5", "faild"), 2, "a note goes in --note; not 'faild'; did you mean failed?"),

@@ -78,6 +78,8 @@ def speed(rate: float) -> str:
     """So many a second, with the digits that mean something; nothing is nothing."""
     if not rate:
         return "-"
+    if rate < 0.005:
+        return "<0.01"
     return f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 1 else f"{rate:.2f}"
 
 

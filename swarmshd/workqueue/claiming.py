@@ -102,7 +102,7 @@ def may_claim(desk: Desk, agent: Agent | None) -> None:
         if agent.quiet:
             raise Refusal("capacity", f"agent {agent.name} is quiet; `swarmctl wake {agent.name}` lets it claim again")
         if agent.full:
-            most = "its slots" if agent.slots else "the most that one agent may hold"
+            most = "as many as its slots" if agent.slots else "the most that one agent may hold"
             held = len(agent.holds) - agent.locks
             raise Refusal("capacity", f"agent {agent.name} holds {counted(held, 'item')}, {most}; finish one first")
     if desk.tables.paused is not None:
