@@ -101,6 +101,7 @@ class Worker:
         most: int = self.main.call("hello", {"version": VERSION})["limits"]["output_tail"]
         wanted: int = self.call.given.get("tail", most)
         if wanted > most:
+            self.main.close()
             raise Usage(f"--tail: the daemon keeps {most} bytes at most (OUTPUT_TAIL)", self.call.spoken)
         return wanted
 
