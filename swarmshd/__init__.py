@@ -18,7 +18,7 @@ The rooms of this package, each with its one idea:
 ``server``      sockets, connections, backpressure, peer credentials
 ``liveness``    pidfds of watched processes
 ``carrier``     carries out what takes long, beside the engine
-``keeper``      what the daemon does beside serving: room ahead, folds, garbage collection
+``keeper``      what the daemon does beside serving: room ahead, folds, the archive
 ``memory``      when garbage is collected, and what is done when memory runs short
 ``settings``    the one table of settings
 ``configuration``  how a file, the environment and options become settings

@@ -265,3 +265,11 @@ def test_what_is_forbidden_is_found(path, text, line):
 )
 def test_what_is_allowed_is_not(path, text):
     assert list(faults(Source(path, text))) == []
+
+
+@pytest.mark.parametrize("room", sorted(path.parent.name for path in (ROOT / "swarmshd").glob("*/__init__.py")))
+def test_the_head_of_a_room_names_all_its_modules(room):
+    head = ast.get_docstring(ast.parse((ROOT / "swarmshd" / room / "__init__.py").read_text()))
+    modules = {path.stem for path in (ROOT / "swarmshd" / room).glob("*.py")} - {"__init__", "__main__"}
+    assert head is not None
+    assert not [module for module in sorted(modules) if f"`{module}`" not in head]

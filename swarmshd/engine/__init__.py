@@ -4,6 +4,7 @@
 ``deciding``  from a request to its answer
 ``cache``     replies to questions, until something changes
 ``relaxed``   what is answered before it is written
+``durability`` when what was written is synced
 ``commits``   how the commits go
 ``stats``     the engine's parts of ``stats``; ``health``, named conditions; ``telling``, what else it tells of itself
 ``numbers``   ids, fences and positions that are never handed out twice, secrets and chance

@@ -2,7 +2,7 @@
 
 It is a plain synchronous object. Whoever owns the loop calls, with the moment as argument::
 
-    engine.take(client, number, request, watches, size)     # for each request that came
+    engine.take(client, number, request, watches, size, now)  # for each request that came
     engine.advance(now)                                     # decide what is waiting and what is due
     engine.write()                                          # one frame of the journal
     if engine.sync_due(now):                                # where nothing is relaxed, with each frame
@@ -307,7 +307,7 @@ class Engine:
         """Write the round as one batch, if there is one and the batch before is durable.
 
         Returns:
-            whether a sync is due now.
+            whether one was written.
 
         Raises:
             JournalFailed, Full: the program must end, as what was decided cannot be taken back.

@@ -6,6 +6,9 @@
 ``repairing``  what is sound of a damaged journal becomes a journal of its own
 ``backup``     a journal in one stream, and back
 ``founding``   a journal of its own for a state
+``formats``    in which format it is, and what an upgrade would have to do
+``holes``      a file of which the disk does not give everything
+``gauge``      how far a program has come
 
 ``python -m swarmshd.salvage`` is the program: `swarmctl journal` runs it for a directory, and the daemon beside itself.
 Nothing here changes a journal that was there before, but the archive.

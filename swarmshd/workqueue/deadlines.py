@@ -12,7 +12,7 @@ from swarmshd.workqueue.records import CLAIMED, SCHEDULED, Claim, Item
 
 
 class Deadlines:
-    """The instants of all scheduled and claimed items. ``stall_after(item)`` is that setting in milliseconds."""
+    """The instants of all scheduled and claimed items."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int]] = []

@@ -1,7 +1,7 @@
 """What the queue remembers: items, claims, agents, queues, groups, and the table along which items move.
 
-These are plain records. Who may change them is settled elsewhere: only :mod:`swarmshd.workqueue.tables`
-writes their persistent fields, and only while it applies an event.
+These are plain records. Who may change them is settled elsewhere: only :mod:`swarmshd.workqueue.tables` and what it
+applies events by write their persistent fields, and only while they apply one.
 """
 
 from collections.abc import Sequence
