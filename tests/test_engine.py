@@ -18,10 +18,12 @@ from swarmshd.commands import Actor
 from swarmshd.engine import Client, Delivery, Engine, Started, deciding, numbers, start
 from swarmshd.engine import engine as engine_module
 from swarmshd.engine.numbers import BLOCK
-from swarmshd.journal import Full, JournalFailed
+from swarmshd.engine.space import ROOM_MIN
+from swarmshd.journal import Full, Journal, JournalFailed
 from swarmshd.journal.disk import DISK
 
 NOW = 1_800_000_000_000
+HOUR = 3_600_000
 ALL = frozenset(("read", "work", "admin"))
 
 
@@ -400,6 +402,43 @@ def test_a_full_disk_refuses_new_work_and_lets_work_be_finished(place: Path) -> 
     assert ask(engine, "submit", type="t", description="d")[0] == "disk_full"
     assert ask(engine, "claim", agent="a")["items"][0]["id"] == 1
     assert ask(engine, "complete", id=1, agent="a")["state"] == "done"
+
+
+def test_where_not_even_finishing_finds_room_nothing_is_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the daemon itself either: it would end for want of room, and not find any to start."""
+    engine = begin(place, "RETAIN_DONE=1h").engine
+    ask(engine, "submit", type="t", description="d")
+    ask(engine, "cancel", id=1)
+    monkeypatch.setattr(Journal, "last_free", property(lambda _: 1000))
+    engine.space.full = Full(place, 4096)
+    turn(engine, NOW + 2 * HOUR)
+    assert (engine.journal.end, engine.has_round) == (engine.queue.tables.position, False)
+    assert ask(engine, "show", id=1)["state"] == "cancelled"
+    assert (engine.next_deadline() or 0) > NOW + 2 * HOUR
+    engine.space.full = None
+    turn(engine, NOW + 3 * HOUR)
+    assert ask(engine, "show", id=1)[0] == "not_found"
+
+
+def test_who_waits_gets_nothing_while_only_finishing_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = begin(place).engine
+    ask(engine, "submit", type="t", description="d")
+    ask(engine, "claim", agent="a")
+    claims, waits = Peer(), Peer()
+    take(engine, claims, 1, "claim", agent="b", wait=HOUR)
+    take(engine, waits, 1, "wait", ids=[1], timeout=HOUR)
+    turn(engine)
+    monkeypatch.setattr(Journal, "last_free", property(lambda _: ROOM_MIN + 100_000))
+    engine.space.full = Full(place, 4096)
+    relaxed = ask(engine, "progress", id=1, agent="a", percent=5, relaxed=True)
+    assert "queued" not in relaxed, "what is to be written later may find no room then"
+    ask(engine, "release", id=1, agent="a")
+    assert (claims.replies, ask(engine, "show", id=1)["state"]) == ([], "ready")
+    ask(engine, "cancel", id=1)
+    assert waits.replies[0][2]["pending"] == 0
+    engine.space.full = None
+    ask(engine, "submit", type="t", description="d")
+    assert claims.replies[0][2]["items"][0]["id"] == 2
 
 
 class BrokenDisk:

@@ -103,7 +103,7 @@ class Deciding:
             return self._engine.answers[verb](client, request)
         if verb not in READS:
             self._engine.space.admit(verb, self._engine.round)
-        if verb in RELAXABLE and request.command.relaxed:
+        if verb in RELAXABLE and request.command.relaxed and self._engine.space.full is None:
             reply = self._engine.relaxed.add(self._queue, client.actor, request)
             if reply is not None:
                 return reply
@@ -160,7 +160,7 @@ class Deciding:
         if not len(queue.waiters):
             queue.nobody_waits()
             return
-        for waiter, happened, result in queue.serve_waiting():
+        for waiter, happened, result in queue.serve_waiting(grant=self._engine.space.may_claim(self._engine.round)):
             if happened:
                 actor = waiter.actor
                 request = waiter.request

@@ -175,7 +175,7 @@ class Engine:
                     round_.own(happened)
                 self._refuse_dead(watch)
             due = queue.next_deadline()
-            if due is not None and due <= now:
+            if due is not None and due <= now and (limit or self.space.may_tidy()):
                 for happened in queue.run_due(limit):
                     round_.own(happened)
             if self.relaxed.due(now):

@@ -67,16 +67,21 @@ class Space:
         return not round_.entries or self._journal.free >= ROOM_MIN + round_.weight
 
     def for_itself(self, items: int) -> int:
-        """How many items the daemon may touch by itself, of so many at most.
-
-        Where that is none it still may forget, which takes little and frees much.
-        """
+        """How many items the daemon may touch by itself, of so many at most; for where that is none see `may_tidy`."""
         self.waiting = False
         if self.full is not None:
             may = min(items, max(0, self._journal.last_free - self._quarter) // PER_ITEM)
             self.waiting = may < items
             return may
         return items
+
+    def may_tidy(self) -> bool:
+        """Whether the daemon may still forget, which takes little and frees much; the last room is for a stop."""
+        return self.full is None or self._journal.last_free >= ROOM_MIN // 2
+
+    def may_claim(self, round_: Round) -> bool:
+        """Whether those who wait for an item may have one."""
+        return self.full is None or self._journal.last_free - round_.weight >= self._quarter
 
     def admit(self, verb: str, round_: Round) -> None:
         """Raise Refusal if the disk is full and has no room for this."""

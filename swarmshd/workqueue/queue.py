@@ -376,13 +376,14 @@ class WorkQueue:
         if len(self.waiters) + len(self.waiters.others) >= self.desk.policy.waiters_max:
             raise Refusal("busy", f"{self.desk.policy.waiters_max} requests wait already (WAITERS_MAX)")
 
-    def serve_waiting(self) -> Iterator[tuple[Waiter, list[e.Event], Any]]:
-        """Serve the claims that wait, fairly, and the waits whose items came to rest.
+    def serve_waiting(self, *, grant: bool = True) -> Iterator[tuple[Waiter, list[e.Event], Any]]:
+        """Serve the waits whose items came to rest, and, if nothing keeps us from it, the claims that wait, fairly.
 
         Each is given with its events and its result, or the Refusal that ends it.
         """
-        yield from self._serve_claims()
-        yield from self._serve_locks()
+        if grant:
+            yield from self._serve_claims()
+            yield from self._serve_locks()
         if self.tables.settled:
             yield from self._serve_waits()
             self.tables.settled.clear()
