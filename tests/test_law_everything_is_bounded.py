@@ -16,7 +16,7 @@ from swarmshd.engine.rounds import ROUND_BYTES
 from swarmshd.engine.space import ROOM_MIN
 from swarmshd.protocol import NOTE_MAX, STATES
 from swarmshd.server import Access, Clock, Server, listen
-from swarmshd.workqueue import looking, ready
+from swarmshd.workqueue import governing, looking, ready
 from swarmshd.workqueue.records import DONE
 from tests.rules import HOUR, House
 from tests.test_engine import NOW, Peer, ask, begin, take, turn
@@ -269,6 +269,21 @@ def test_watches_that_were_answered_long_before_their_time_leave_nothing(engine)
     assert len(engine.aside.following._deadlines) < 100
     turn(engine, NOW + HOUR)
     assert patient.replies
+
+
+def test_agents_are_forgotten_in_parts_that_fit_the_journal(monkeypatch):
+    house = House(agents=20)
+    monkeypatch.setattr(governing, "SWEPT_BYTES", 1000)
+    for number in range(20):
+        house.submit()
+        held = house.claim(f"a{number}." + "x" * 190)
+        house.do("complete", id=held["id"], token=held["token"])
+    forgotten = [20]
+    while len(house.tables.agents) > 0:
+        house.later(HOUR)
+        forgotten.append(len(house.tables.agents))
+        assert 0 < forgotten[-2] - forgotten[-1] <= 6
+    assert len(forgotten) > 3
 
 
 async def test_who_came_and_went_leaves_nothing_behind_one_who_says_nothing(engine, directory):

@@ -46,8 +46,12 @@ def register(desk: Desk, command: Register) -> list[e.Event]:
     return [*happened, registered]
 
 
+SWEPT_BYTES = 64 << 10
+"""Bytes of names of agents that are forgotten at once: an entry of the journal has them."""
+
+
 def idle_agents(desk: Desk) -> list[str]:
-    """The agents that nobody misses.
+    """Agents that nobody misses, so many at a time.
 
     They hold nothing. Those that never registered are silent for long, or one of too many; those that did are
     one of too many, and their process died or they are silent for a day.
@@ -55,7 +59,7 @@ def idle_agents(desk: Desk) -> list[str]:
     crowded = len(desk.tables.agents) > desk.policy.agents // 2
     silent = desk.now - AGENT_IDLE_KEPT
     gone = desk.now - AGENT_GONE_KEPT
-    return [
+    idle = (
         agent.name
         for agent in desk.tables.agents.values()
         if not agent.quiet
@@ -65,7 +69,15 @@ def idle_agents(desk: Desk) -> list[str]:
             if agent.registered
             else (crowded or agent.seen < silent)
         )
-    ]
+    )
+    names: list[str] = []
+    size = 0
+    for name in idle:
+        names.append(name)
+        size += len(name)
+        if size >= SWEPT_BYTES:
+            break
+    return names
 
 
 def _known(desk: Desk, name: str) -> Agent:
