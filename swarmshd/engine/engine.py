@@ -168,18 +168,7 @@ class Engine:
                 self._take_back()
                 room = self._has_room()
         if room:
-            limit = self.space.for_itself(self.settings.batch_size)
-            while self._deaths and limit:
-                watch = self._deaths.popleft()
-                for happened in queue.watch_ended(watch):
-                    round_.own(happened)
-                self._refuse_dead(watch)
-            due = queue.next_deadline()
-            if due is not None and due <= now and (limit or self.space.may_tidy()):
-                for happened in queue.run_due(limit):
-                    round_.own(happened)
-            if self.relaxed.due(now):
-                self._record_relaxed()
+            self._do_what_is_due(now)
         while tasks and self._has_room():
             client, number, request, watches, size, _ = tasks[0]
             if client.owed > OWED_MAX or (inbox.held_back and client in inbox.held_back):
@@ -196,6 +185,22 @@ class Engine:
             self._deciding.answer(client, number, request, watches, arrived_by)
         self._deciding.serve_waiting()
         self._refuse_late(arrived_by)
+
+    def _do_what_is_due(self, now: int) -> None:
+        """Deaths, and whatever else happens by itself, as far as there is room for it on the disk."""
+        queue, round_ = self.queue, self.round
+        limit = self.space.for_itself(self.settings.batch_size)
+        while self._deaths and limit:
+            watch = self._deaths.popleft()
+            for happened in queue.watch_ended(watch):
+                round_.own(happened)
+            self._refuse_dead(watch)
+        due = queue.next_deadline()
+        if due is not None and due <= now and (limit or self.space.may_tidy()):
+            for happened in queue.run_due(limit):
+                round_.own(happened)
+        if self.relaxed.due(now):
+            self._record_relaxed()
 
     def follow(self, now: int) -> None:
         """Answer those who watch, if it is time; best while a sync is under way, and others have their replies."""

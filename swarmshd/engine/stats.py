@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarmshd.commands import Refusal, Request
 from swarmshd.engine.client import Client
-from swarmshd.workqueue.desk import queues_of_work
+from swarmshd.workqueue.desk import states_of_work
 
 if TYPE_CHECKING:
     from swarmshd.engine.engine import Engine
@@ -25,13 +25,9 @@ def stats(engine: "Engine", client: Client, request: Request) -> dict[str, Any]:
 def _queue(engine: "Engine", _: Client) -> dict[str, Any]:
     queue = engine.queue
     tables = queue.tables
-    states: dict[str, int] = {}
-    for each in queues_of_work(queue.desk):
-        for state, items in each.items.items():
-            states[state] = states.get(state, 0) + len(items)
     now = queue.desk.now
     return {
-        **states,
+        **states_of_work(queue.desk),
         "items": len(tables.items),
         "items_bytes": tables.bytes,
         "queues": len(tables.queues),

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 from swarmshd import __version__
 from swarmshd.commands import Refusal, Request
 from swarmshd.engine.client import Client
+from swarmshd.engine.following import Following
 from swarmshd.engine.health import INFO
 from swarmshd.engine.stats import stats
 from swarmshd.journal import Sizes, fold_threshold
 from swarmshd.protocol import VERSION
+from swarmshd.workqueue.desk import states_of_work
 from swarmshd.workqueue.records import LOCKS
 
 if TYPE_CHECKING:
@@ -64,20 +66,38 @@ def _disk(engine: "Engine", sizes: Sizes) -> dict[str, Any]:
     return told
 
 
+def _journal(engine: "Engine", sizes: Sizes) -> dict[str, Any]:
+    """What recovery would read, and how the commits go."""
+    return {
+        "segments": sizes.segments,
+        "bytes": sizes.bytes,
+        "snapshot_position": sizes.snapshot_position,
+        "last_sync_us": engine.commits.last_ns // 1000,
+        "syncs": engine.commits.syncs,
+        "batches": engine.commits.batches,
+    }
+
+
+def _following(following: Following) -> dict[str, Any]:
+    """Those who watch, and how far back they can be served from memory."""
+    ring = following.ring
+    return {"followers": len(following), "ring_bytes": ring.bytes, "oldest_position": ring.first}
+
+
+def _keys(engine: "Engine") -> dict[str, Any]:
+    """How many idempotency keys are kept, and how far back they reach."""
+    tables, now = engine.queue.tables, engine.queue.desk.now
+    oldest = min((order[0][0] for order in tables.key_order if order), default=now)
+    return {"kept": len(tables.keys), "window_ms": max(0, now - oldest)}
+
+
 def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
     """How the daemon is."""
     queue = engine.queue
     tables = queue.tables
-    states: dict[str, int] = {}
-    for each in tables.queues.values():
-        if each.name == LOCKS:
-            continue
-        for state, items in each.items.items():
-            states[state] = states.get(state, 0) + len(items)
+    states = states_of_work(queue.desk)
     sizes = engine.journal.sizes()
     following = engine.aside.following
-    chosen, minted = tables.key_order
-    oldest = min((order[0][0] for order in (chosen, minted) if order), default=queue.desk.now)
     reply: dict[str, Any] = {
         "program": f"swarmshd {__version__}",
         "protocol": VERSION,
@@ -90,30 +110,19 @@ def _status(engine: "Engine", _: Client, __: Request) -> dict[str, Any]:
         "queues": len(tables.queues) - (LOCKS in tables.queues),
         "agents": len(tables.agents),
         "waiters": len(queue.waiters) + len(following),
-        "following": {
-            "followers": len(following),
-            "ring_bytes": following.ring.bytes,
-            "oldest_position": following.ring.first,
-        },
+        "following": _following(following),
         "errands": len(engine.aside.errands),
         "held": states.get("claimed", 0),
         "locks": len(tables.queues[LOCKS].items["claimed"]) if LOCKS in tables.queues else 0,
         "items_bytes": tables.bytes,
-        "journal": {
-            "segments": sizes.segments,
-            "bytes": sizes.bytes,
-            "snapshot_position": sizes.snapshot_position,
-            "last_sync_us": engine.commits.last_ns // 1000,
-            "syncs": engine.commits.syncs,
-            "batches": engine.commits.batches,
-        },
+        "journal": _journal(engine, sizes),
         "rates": engine.rates.per_second(queue.desk.now),
         "counts": engine.rates.totals(),
         "disk": _disk(engine, sizes),
         "fold": engine.fold,
         "durability": engine.durability.words,
         "relaxed": len(engine.relaxed),
-        "keys": {"kept": len(tables.keys), "window_ms": max(0, queue.desk.now - oldest)},
+        "keys": _keys(engine),
     }
     conditions = engine.health.recent(queue.desk.now)
     reply["conditions"] = [f"{each['name']}: {each['fact']}" for each in conditions if each["severity"] != INFO]

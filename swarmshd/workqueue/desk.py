@@ -285,6 +285,15 @@ def queues_of_work(desk: Desk) -> list[Queue]:
     return [queue for queue in desk.tables.queues.values() if queue.name != LOCKS]
 
 
+def states_of_work(desk: Desk) -> dict[str, int]:
+    """How many items of work there are in each state."""
+    states: dict[str, int] = {}
+    for queue in queues_of_work(desk):
+        for state, items in queue.items.items():
+            states[state] = states.get(state, 0) + len(items)
+    return states
+
+
 def is_ended(item: Item) -> bool:
     """Whether the item is done or cancelled."""
     return item.state in (DONE, CANCELLED)

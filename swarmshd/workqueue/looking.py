@@ -87,7 +87,6 @@ def claimed_view(desk: Desk, item: Item, *, with_token: bool = True) -> dict[str
 
 def item_view(desk: Desk, item: Item) -> dict[str, Any]:
     """An item as ``show`` and ``list`` tell of it."""
-    claim = item.claim
     options = item.options or {}
     fields: dict[str, Any] = {
         "id": item.id,
@@ -115,6 +114,14 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
         "legacy": options.get("legacy"),
         "submitted_by": present({"uid": item.uid, "pid": item.pid, "agent": options.get("agent")}),
     }
+    _add_standing(desk, item, fields)
+    fields |= _noted(item)
+    return present(fields)
+
+
+def _add_standing(desk: Desk, item: Item, fields: dict[str, Any]) -> None:
+    """What belongs to the state that the item is in."""
+    claim = item.claim
     if item.state == BLOCKED:
         fields["blocked_by"] = sorted(item.waits or ()) or None
         fields["blocked_reason"] = blocked_reason(desk, item)
@@ -135,8 +142,6 @@ def item_view(desk: Desk, item: Item) -> dict[str, Any]:
             "watching": None if claim.watch is None else claim.watch[0],
             "stalled": True if claim.stalled else None,
         }
-    fields |= _noted(item)
-    return present(fields)
 
 
 def blocked_reason(desk: Desk, item: Item) -> str | None:
