@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
-PATIENCE = 30.0
+PATIENCE = 100.0
 """Seconds after which something that should have happened long ago is taken not to happen."""
 
 
@@ -90,6 +90,20 @@ def until(true: Callable[[], object], what: str = "it") -> None:
     while not true():
         assert time.monotonic() < deadline, f"waited in vain: {what}"
         time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs, or may again."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def number_in(path: Path) -> int:
+    """The number that a program writes to a file, once it is there."""
+    until(lambda: path.exists() and path.read_text().endswith("\n"), f"a number in {path}")
+    return int(path.read_text())
 
 
 class Daemon:

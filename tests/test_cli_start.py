@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Daemon
+from tests.conftest import PATIENCE, ROOT, Daemon
 
 HEAVY = (
     "trio attr attrs cattrs asyncio psutil dataclasses re typing argparse json socket enum collections "
@@ -132,7 +132,7 @@ def test_an_interrupt_is_130_without_a_word(daemon: Daemon, words: tuple[str, ..
     while daemon.call("status")["waiters"] == 0:
         pass
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30) == ("", "")
+    assert process.communicate(timeout=PATIENCE) == ("", "")
     assert process.returncode == 130
 
 
@@ -143,7 +143,7 @@ def test_a_restart_of_the_daemon_is_a_pause(daemon: Daemon) -> None:
         pass
     daemon.restart()
     daemon.call("submit", type="t", description="d", key="k")
-    assert waiting.communicate(timeout=30)[0].count("\n") == 1
+    assert waiting.communicate(timeout=PATIENCE)[0].count("\n") == 1
     assert waiting.returncode == 0
 
 

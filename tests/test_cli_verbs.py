@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from swarmctl import cli
-from tests.conftest import Daemon
+from tests.conftest import PATIENCE, Daemon
 
 
 class Said(NamedTuple):
@@ -162,7 +162,7 @@ def test_claim_waits(ctl: Ctl, daemon: Daemon) -> None:
     while daemon.call("status")["waiters"] == 0:
         pass
     ctl("submit", "late", "d")
-    assert waiting.communicate(timeout=30) == ("1\n", "")
+    assert waiting.communicate(timeout=PATIENCE) == ("1\n", "")
     assert waiting.returncode == 0
     assert ctl("claim", "--wait", "0.05").status == 3
 
@@ -350,7 +350,7 @@ def test_wait_for_a_group_ends_with_it(ctl: Ctl, daemon: Daemon) -> None:
         pass
     ctl("claim")
     ctl("complete", "1")
-    assert waiting.communicate(timeout=30) == ("", "")
+    assert waiting.communicate(timeout=PATIENCE) == ("", "")
     assert waiting.returncode == 0
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PATIENCE, ROOT
+from tests.conftest import PATIENCE, ROOT, until
 
 pytestmark = pytest.mark.real
 
@@ -48,10 +47,7 @@ def processes_of(directory: Path) -> list[str]:
 
 def await_no_processes_of(directory: Path) -> None:
     """What was killed may take a moment to be gone."""
-    end = time.monotonic() + PATIENCE
-    while found := processes_of(directory):
-        assert time.monotonic() < end, f"still running: {found}"
-        time.sleep(0.01)
+    until(lambda: not processes_of(directory), "all have ended")
 
 
 def test_a_swarm_does_every_item_once_though_an_agent_and_the_daemon_are_killed(directory):

@@ -14,6 +14,7 @@ from swarmshd import commands, protocol
 from swarmshd.commands import rows, values
 from swarmshd.protocol import CODES
 from swarmshd.told import EVERYTHING, Place, tell
+from tests.conftest import PATIENCE
 from tests.pages import ROOT, Section, examples, page, sections
 from tests.test_told import SAMPLES
 from tests.wire import Refused, Wire, framed
@@ -390,7 +391,7 @@ def test_a_real_daemon_takes_the_examples_and_answers_every_verb_as_described(da
             assert framed(wire.receive()) == reply
         (program,) = examples(page("swarmsh-protocol.7"), "program")
         command = [sys.executable, "-c", program, daemon.socket]
-        ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
         assert ran.stdout == "Make it\n"
         for verb, arguments, code in STEPS:
             take_step(wire, verb, arguments, code)

@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from swarmctl.connection import Refused
 from swarmshd.journal.files import listing
 from tests import wire as raw
 from tests.busy import BUSY, BusyDaemon
-from tests.conftest import PATIENCE, ROOT, Daemon
+from tests.conftest import PATIENCE, ROOT, Daemon, until
 from tests.filesystem import Ext4, ext4
 from tests.test_refusing import manager
 
@@ -40,13 +41,6 @@ def daemon(directory: Path) -> Iterator[BusyDaemon]:
     if made.process is not None:
         made.kill()
     assert "Traceback" not in made.log.read_text()
-
-
-def wait_for(what: Callable[[], object], why: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline, why
-        time.sleep(0.005)
 
 
 def submit(daemon: Daemon, name: str) -> int:
@@ -96,7 +90,7 @@ def test_a_small_file_system_that_somebody_fills_and_frees(disk: Ext4, daemon: B
             assert refused.code == "disk_full"
             return False
 
-    wait_for(healed, "it never healed")
+    until(healed, "it never healed")
     daemon.restart()
     assert daemon.call("count", all=True)["count"] == taken + 2
     assert daemon.call("show", id=number)["state"] == "done"
@@ -227,21 +221,27 @@ def test_a_fold_that_is_stopped_is_given_up_and_the_next_one_works(daemon: BusyD
         while "had not ended" not in daemon.log.read_text():  # meanwhile all are served
             assert time.monotonic() < deadline, "it was never given up"
             wire.call("submit", type="t", description="x" * 2000)
-            for pid in children(daemon.pid):
+            for pid in folds(daemon.pid):
                 if pid != stopped:
                     os.kill(int(pid), signal.SIGSTOP)
                     stopped = pid
     assert re.search(r"fold: it had not ended after \d+ s", daemon.log.read_text())
     before = daemon.log.read_text().count("folded up to")
     patient.touch()
-    wait_for(lambda: daemon.log.read_text().count("folded up to") > before, "the next one did not work")
+    until(lambda: daemon.log.read_text().count("folded up to") > before, "the next one did not work")
     assert not os.path.exists(f"/proc/{stopped}"), "it was killed"
     daemon.restart()
     assert "first" in names(daemon)
 
 
-def children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+def folds(pid: int) -> list[str]:
+    """Its folds that run. One that is about to be has not been executed yet, and whoever starts it waits for that."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
+        with suppress(OSError):
+            if b"swarmshd.compact" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
 
 
 CLOCK = """
@@ -268,14 +268,14 @@ def test_a_wall_clock_that_is_set_ahead_by_a_day_and_back(daemon: BusyDaemon) ->
     began = daemon.call("status")["now"]
 
     path.write_text(str(DAY), encoding="ascii")
-    wait_for(lambda: daemon.call("status")["now"] > began + DAY - 5000, "time has not followed")
+    until(lambda: daemon.call("status")["now"] > began + DAY - 5000, "time has not followed")
     assert re.search(r"the clock leapt ahead by 864\d{5} ms", daemon.log.read_text())
     assert daemon.call("show", id=held)["state"] == "claimed"
-    wait_for(lambda: daemon.call("show", id=later)["state"] == "ready", "it was due")
+    until(lambda: daemon.call("show", id=later)["state"] == "ready", "it was due")
 
     path.write_text("0", encoding="ascii")
     before = daemon.call("status")["now"]
-    wait_for(lambda: daemon.call("status")["now"] > before + 1200, "time stands still")
+    until(lambda: daemon.call("status")["now"] > before + 1200, "time stands still")
     assert daemon.call("status")["now"] < before + DAY
     daemon.restart()
     assert daemon.call("status")["now"] > began + DAY - 5000

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from swarmctl import Client, LeaseLost, Refused
-from tests.conftest import PATIENCE, ROOT, Daemon, until
+from tests.conftest import PATIENCE, ROOT, Daemon, alive, number_in, until
 
 pytestmark = pytest.mark.real
 
@@ -28,19 +28,6 @@ except OSError:
 print(os.getpid(), os.environ["SWARMSH_FENCE"], file=out, flush=True)
 """
 """A COMMAND that the kernel itself lets notice whether there is another one."""
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def number_in(path: Path) -> int:
-    """The number that a COMMAND writes to a file, once it is there."""
-    until(lambda: path.exists() and path.read_text().endswith("\n"), f"a number in {path}")
-    return int(path.read_text())
 
 
 def lines(path: Path) -> list[str]:

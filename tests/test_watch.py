@@ -7,7 +7,6 @@ import socket
 import struct
 import sys
 import termios
-import time
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
@@ -16,7 +15,7 @@ import trio
 
 from swarmctl import Client, aio
 from swarmctl.connection import NotFound
-from tests.conftest import PATIENCE, Daemon
+from tests.conftest import PATIENCE, Daemon, until
 from tests.wire import Refused, framed
 
 pytestmark = pytest.mark.real
@@ -32,10 +31,7 @@ def lines(output: IO[str] | None, count: int) -> list[dict[str, Any]]:
 
 def following(daemon: Daemon, count: int) -> None:
     """Wait until so many followers wait."""
-    deadline = time.monotonic() + PATIENCE
-    while daemon.call("status")["following"]["followers"] != count:
-        assert time.monotonic() < deadline, f"{count} follow"
-        time.sleep(0.005)
+    until(lambda: daemon.call("status")["following"]["followers"] == count, f"{count} follow")
 
 
 def submit(daemon: Daemon, count: int, **more: Any) -> list[int]:
@@ -178,10 +174,7 @@ def test_ten_thousand_events_through_a_pipe_that_is_read_slowly(daemon):
     watching = daemon.spawn("watch", "--type", "t")
     following(daemon, 1)
     ids = submit(daemon, 10_000)
-    deadline = time.monotonic() + PATIENCE
-    while _unread(watching.stdout) < PIPE - 1000:
-        assert time.monotonic() < deadline, "its pipe is not full yet"
-        time.sleep(0.01)
+    until(lambda: _unread(watching.stdout) >= PIPE - 1000, "its pipe is full")
     submit(daemon, 1, type="other")
     assert daemon.call("count")["count"] == 10_001, "nobody else waits for it"
     assert [event["id"] for event in lines(watching.stdout, 10_000)] == ids

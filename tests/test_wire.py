@@ -5,7 +5,6 @@ import socket
 import struct
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import cbor2
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import daemons
+from tests.conftest import daemons, until
 from tests.wire import Refused, framed
 
 pytestmark = pytest.mark.real
@@ -232,7 +231,4 @@ def test_too_many_stray_descriptors_close_the_connection(daemon, two_processes):
             for descriptors in sends:
                 wire.send_bytes(b"\0", descriptors)  # an unfinished frame, so that they may still be needed
             assert wire.closed()
-    deadline = time.monotonic() + 30
-    while daemon.pidfds() > before:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: daemon.pidfds() <= before, "they are closed")

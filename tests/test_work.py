@@ -4,14 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import PATIENCE, Daemon
+from tests.conftest import PATIENCE, Daemon, alive, number_in, until
 
 pytestmark = pytest.mark.real
 
@@ -26,26 +24,6 @@ def submit(daemon: Daemon, number: int = 1, **facts: Any) -> list[int]:
 def show(daemon: Daemon, number: int = 1) -> dict[str, Any]:
     item: dict[str, Any] = daemon.call("show", id=number)
     return item
-
-
-def until(true: Callable[[], object], what: str = "it") -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.005)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def number_in(path: Path) -> int:
-    """The number that a COMMAND writes to a file, once it is there."""
-    until(lambda: path.exists() and path.read_text().endswith("\n"), f"a number in {path}")
-    return int(path.read_text())
 
 
 def test_it_does_everything_and_ends(daemon: Daemon, tmp_path: Path) -> None:

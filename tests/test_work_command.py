@@ -5,13 +5,12 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from swarmctl.command import END, GO, KILL, Command
-from tests.conftest import PATIENCE, ROOT
+from tests.conftest import PATIENCE, ROOT, alive, number_in, until
 
 pytestmark = pytest.mark.real
 
@@ -47,27 +46,11 @@ def clear(command: Command) -> None:
 
 def started(directory: Path, name: str = "pid") -> int:
     """The pid that a COMMAND has written to a file, once it is there."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            return int((directory / name).read_text().strip())
-        except (FileNotFoundError, ValueError):
-            time.sleep(0.005)
-    raise AssertionError("COMMAND did not start")
+    return number_in(directory / name)
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def gone(pid: int) -> bool:
-    end = time.monotonic() + PATIENCE
-    while alive(pid) and time.monotonic() < end:
-        time.sleep(0.005)
-    return not alive(pid)
+def await_end(pid: int) -> None:
+    until(lambda: not alive(pid), f"{pid} has ended")
 
 
 def test_it_gets_its_payload_and_its_output_is_kept() -> None:
@@ -146,7 +129,7 @@ def test_signals_reach_the_whole_group(tmp_path: Path) -> None:
         child = started(tmp_path, "child")
         command.tell(word)
         assert status_of(command) == status
-        assert gone(child)
+        await_end(child)
         (tmp_path / "pid").unlink()
         (tmp_path / "child").unlink()
 
@@ -157,7 +140,7 @@ def test_dismissed_early_it_takes_its_command_along(tmp_path: Path) -> None:
     pid, child = started(tmp_path), started(tmp_path, "child")
     clear(command)
     assert not alive(pid), "the keeper ended before its COMMAND"
-    assert gone(child)
+    await_end(child)
 
 
 SCRIPT = """
@@ -181,8 +164,8 @@ def test_killed_without_warning_it_takes_its_command_along(tmp_path: Path, whom:
         keeper = int(work.stdout.readline())
         pid = started(tmp_path)
         os.kill(work.pid if whom == "work" else keeper, signal.SIGKILL)
-        assert gone(pid)
-        assert gone(keeper)
+        await_end(pid)
+        await_end(keeper)
         work.kill()
 
 

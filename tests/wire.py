@@ -21,7 +21,7 @@ class Wire:
         except OSError:
             self.socket.close()
             raise
-        self.socket.settimeout(30)
+        self.socket.settimeout(100)
         self._buffer = b""
         self._number = 0
 
