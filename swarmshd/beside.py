@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from struct import Struct
 
 NICENESS = 10
 
@@ -31,24 +32,51 @@ def settle(parent: int) -> None:
         os.nice(NICENESS)
 
 
-class Progress:
-    """How far a program is, told by a file that both it and the daemon have open; it may be told to nobody."""
+MARKS = Struct(">QQ")
+"""What is done, and what there is to do in all."""
 
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
-        self._told = -1
+STEPS = 1000
+"""The mark is moved when so small a part of all is done."""
 
-    def tell(self, share: float) -> None:
-        """So much is done, from 0 to 1."""
-        thousandths = int(min(share, 1.0) * 1000)
-        if self._descriptor is not None and thousandths != self._told:
-            self._told = thousandths
-            os.pwrite(self._descriptor, b"%04d" % thousandths, 0)
+
+class Gauge:
+    """How far a program has come, where its caller can look: two numbers at the beginning of a file that both have.
+
+    Nothing has to be read in step, so whoever draws a bar looks when it is time for that, and a program that nobody
+    looks at is not held up. Without a descriptor it does nothing.
+    """
+
+    def __init__(self, fd: int | None = None) -> None:
+        self._fd = fd
+        self._all = self._next = 0
+        self.done = 0
+
+    def begin(self, size: int) -> None:
+        """So much is to be done in all; before the first of it."""
+        self._all = size
+        self._mark()
+
+    def at(self, done: int) -> None:
+        """So much is done."""
+        self.done = done
+        if done >= self._next:
+            self._mark()
+
+    def _mark(self) -> None:
+        self._next = self.done + max(1, self._all // STEPS)
+        if self._fd is not None:
+            os.pwrite(self._fd, MARKS.pack(min(self.done, self._all), self._all), 0)
 
     @staticmethod
-    def read(descriptor: int) -> float:
-        """What was told last."""
-        return int(os.pread(descriptor, 4, 0) or b"0") / 1000
+    def read(fd: int) -> tuple[int, int]:
+        """What the marks in a file are; both 0 as long as nobody has begun."""
+        done, size = MARKS.unpack(os.pread(fd, MARKS.size, 0).ljust(MARKS.size, b"\0"))
+        return done, size
+
+    @staticmethod
+    def clear(fd: int) -> None:
+        """Have the file say that nobody has begun."""
+        os.ftruncate(fd, 0)
 
 
 def fail(program: str, error: Exception, status: int) -> int:

@@ -34,18 +34,18 @@ ROWS = 256
 """Rows in a chunk: few enough that the largest rows stay far below the bound of a chunk."""
 
 
-READ, WRITTEN = 0.6, 0.9
-"""How much of it is done when all was read, and when all was written and is to be read back; measured."""
+PARTS, READ, WRITTEN = 1000, 0.6, 0.9
+"""What it counts itself as, and how much of that is done when all was read, and when all was written; measured."""
 
 
 class Declined(Exception):
     """The fold cannot be done by this program; the text says why."""
 
 
-UNHEARD = beside.Progress(None)
+UNHEARD = beside.Gauge()
 
 
-def load(recovery: journal.Recovery, progress: beside.Progress = UNHEARD) -> tuple[Tables, int]:
+def load(recovery: journal.Recovery, gauge: beside.Gauge = UNHEARD) -> tuple[Tables, int]:
     """The state that the snapshot and the segments hold, and the number of batches applied.
 
     Raises:
@@ -62,12 +62,12 @@ def load(recovery: journal.Recovery, progress: beside.Progress = UNHEARD) -> tup
         for chunk in recovery.chunks():
             tables.restore(events.decode_rows(chunk))
             done += len(chunk)
-            progress.tell(READ * done / whole)
+            gauge.at(int(PARTS * READ * done / whole))
         for batch in recovery.batches():
             tables.replay(events.decode_batch(batch.body, batch.position))
             batches += 1
             done += len(batch.body)
-            progress.tell(READ * done / whole)
+            gauge.at(int(PARTS * READ * done / whole))
     except ValueError as unknown:  # the CRCs are right, so another program wrote it
         raise Declined(f"the journal holds what this program does not know: {unknown}") from None
     return tables, batches
@@ -88,7 +88,7 @@ def write(
     tables: Tables,
     position: int,
     epoch: int,
-    progress: beside.Progress = UNHEARD,
+    gauge: beside.Gauge = UNHEARD,
     disk: journal.Disk = journal.DISK,
 ) -> journal.SnapshotFacts:
     """Write the snapshot of ``tables``. Whatever goes wrong, nothing of it stays."""
@@ -102,8 +102,8 @@ def write(
         while chunk := list(islice(rows, ROWS)):
             writer.add(events.join_rows(chunk), len(chunk))
             written += len(chunk)
-            progress.tell(READ + (WRITTEN - READ) * min(1, written / max(len(tables.items), 1)))
-        progress.tell(WRITTEN)
+            gauge.at(int(PARTS * (READ + (WRITTEN - READ) * min(1, written / max(len(tables.items), 1)))))
+        gauge.at(int(PARTS * WRITTEN))
         return writer.finish()
     except BaseException:
         writer.abort()
@@ -111,15 +111,16 @@ def write(
 
 
 def fold(
-    directory: Path, upto: int, progress: beside.Progress = UNHEARD, disk: journal.Disk = journal.DISK
+    directory: Path, upto: int, gauge: beside.Gauge = UNHEARD, disk: journal.Disk = journal.DISK
 ) -> dict[str, object]:
     """Make the next snapshot from all sealed segments that end at or before position ``upto``; return what was done."""
     began = perf_counter()
+    gauge.begin(PARTS)
     recovery = journal.recover(directory, mend=False, upto=upto, disk=disk)
     done: dict[str, object] = {"position": recovery.snapshot_position, "written": False, "segments": 0}
     if recovery.segments:
-        tables, batches = load(recovery, progress)
-        facts = write(directory, tables, recovery.position, recovery.epoch, progress, disk)
+        tables, batches = load(recovery, gauge)
+        facts = write(directory, tables, recovery.position, recovery.epoch, gauge, disk)
         done = {"position": facts.position, "written": True, "segments": recovery.segments, "batches": batches}
         done |= {"items": len(tables.items), "bytes": facts.bytes}
     done["seconds"] = round(perf_counter() - began, 3)
@@ -152,7 +153,7 @@ def main() -> int:
         lock.acquire(retries=0)
         with lock:
             disk = journal.Disk(options.buffer, mapped=options.mapped)
-            done = fold(options.directory, options.upto, beside.Progress(options.progress), disk)
+            done = fold(options.directory, options.upto, beside.Gauge(options.progress), disk)
             print(json.dumps(done), flush=True)  # noqa: T201 - its one result
     except journal.Locked as locked:
         return beside.fail("compact", locked, 75)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import trio
 
 from swarmshd import events
-from swarmshd.beside import Progress
+from swarmshd.beside import Gauge
 from swarmshd.engine import Client, Engine
 from swarmshd.journal import Full, Journal, Sizes, Tended, Terms, fold_threshold
 from swarmshd.liveness import Watches
@@ -106,7 +106,8 @@ class Keeper:
     @property
     def folded(self) -> float:
         """How much of the fold under way is done, from 0 to 1."""
-        return Progress.read(self._progress)
+        done, whole = Gauge.read(self._progress)
+        return done / whole if whole else 0.0
 
     async def snapshot(self, upto: int) -> dict[str, Any]:
         """See to it that a snapshot covers all up to a durable position; what there is then.
@@ -118,7 +119,7 @@ class Keeper:
             sizes: Sizes = await self._threads.run(self._journal.sizes)
             done: dict[str, Any] = {"seconds": 0.0, "written": False}
             if sizes.snapshot_position < upto:
-                os.pwrite(self._progress, b"0000", 0)
+                Gauge.clear(self._progress)
                 if not await self._turn(somehow=False):
                     raise FoldFailed("the journal's disk has no room for another segment", "disk_full")
                 sizes = await self._threads.run(self._journal.sizes)

@@ -101,22 +101,25 @@ def test_a_fold_tells_how_far_it_is(tmp_path: Path) -> None:
     engine = begin(tmp_path).engine
     put(engine, 600)
     engine.journal.turn()
-    told: list[float] = []
+    told: list[int] = []
 
-    class Heard(beside.Progress):
-        def tell(self, share: float) -> None:
-            told.append(share)
+    class Heard(beside.Gauge):
+        def at(self, done: int) -> None:
+            told.append(done)
 
-    compact.fold(tmp_path, engine.journal.durable, Heard(None))
+    compact.fold(tmp_path, engine.journal.durable, Heard())
     assert told == sorted(told)
     assert told[0] > 0
-    assert told[-1] == compact.WRITTEN
+    assert told[-1] == compact.PARTS * compact.WRITTEN
     file = os.memfd_create("progress")
-    progress = beside.Progress(file)
-    assert beside.Progress.read(file) == 0
-    for share, read in ((0.5, 0.5), (0.9999, 0.999), (1.2, 1.0)):
-        progress.tell(share)
-        assert beside.Progress.read(file) == read
+    gauge = beside.Gauge(file)
+    assert beside.Gauge.read(file) == (0, 0)
+    gauge.begin(100_000)
+    for done, read in ((50_000, 50_000), (50_001, 50_000), (120_000, 100_000)):
+        gauge.at(done)
+        assert beside.Gauge.read(file) == (read, 100_000)
+    beside.Gauge.clear(file)
+    assert beside.Gauge.read(file) == (0, 0)
     os.close(file)
 
 

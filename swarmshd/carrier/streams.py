@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import trio
 
+from swarmshd.beside import Gauge
 from swarmshd.carrier.program import Program
 from swarmshd.commands import Refusal
-from swarmshd.salvage.gauge import MARKS
 
 log = logging.getLogger("swarmshd.carrier")
 
@@ -73,7 +73,7 @@ class Stream:
                 data.append(some)
                 size += len(some)
                 more = bool(some)
-        done, whole = MARKS.unpack(os.pread(self._marks, MARKS.size, 0).ljust(MARKS.size, b"\0"))
+        done, whole = Gauge.read(self._marks)
         facts: dict[str, Any] = {"stream": self.number, "data": b"".join(data), "more": more}
         facts |= {"done": done, "of": whole}
         if not more:

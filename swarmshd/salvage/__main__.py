@@ -34,7 +34,6 @@ from swarmshd.salvage import backup
 from swarmshd.salvage.checking import Live, Moved, check, measure
 from swarmshd.salvage.formats import upgrade
 from swarmshd.salvage.founding import NotEmpty
-from swarmshd.salvage.gauge import Gauge
 from swarmshd.salvage.listing import dump, list_files
 from swarmshd.salvage.repairing import Hopeless, repair
 from swarmshd.settings import DAY, defaults
@@ -98,7 +97,7 @@ def _upgrade(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     with alone(options):
         live = None if options.live is None else Live(options.upto, options.live)
-        gauge = Gauge(options.progress)
+        gauge = beside.Gauge(options.progress)
         verdict = say(check(options.state_dir, options.upto, deep=options.deep, live=live, gauge=gauge))
         if not options.no_measure:
             say([measure(options.state_dir)])
@@ -106,7 +105,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _dump(options: argparse.Namespace) -> int:
-    gauge = Gauge(options.progress)
+    gauge = beside.Gauge(options.progress)
     with alone(options):
         say(dump(options.state_dir, options.upto, since=options.since, item=options.item, gauge=gauge))
     return 0
@@ -137,7 +136,7 @@ def _backup(options: argparse.Namespace) -> int:
     salt = int.from_bytes(os.urandom(4), "big")
     with alone(options):
         upto = backup.end(options.state_dir) if options.upto is None else options.upto
-        gauge = Gauge(options.progress)
+        gauge = beside.Gauge(options.progress)
         backup.write(options.state_dir, upto, out.write, salt=salt, created=options.now, gauge=gauge)
         out.flush()
     return 0

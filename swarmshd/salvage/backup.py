@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 from swarmshd import compact, records
 from swarmshd import events as e
+from swarmshd.beside import Gauge
 from swarmshd.journal import Corrupt, VersionMismatch, recover
 from swarmshd.journal.disk import DISK, MODE_DIRECTORY
 from swarmshd.journal.files import NAME, listing, read_segment_header
 from swarmshd.salvage.founding import AHEAD, check_empty, found, skip_ahead
-from swarmshd.salvage.gauge import Gauge
 from swarmshd.salvage.survey import TRIES, end_of
 from swarmshd.workqueue.applying import EFFECTS
 from swarmshd.workqueue.rows import digest_of

@@ -12,8 +12,8 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from swarmshd import events as e
+from swarmshd.beside import Gauge
 from swarmshd.journal import Batch
-from swarmshd.salvage.gauge import Gauge
 from swarmshd.salvage.repairing import told
 from swarmshd.salvage.survey import Lost, Snapshot, Survey, chunks
 from swarmshd.workqueue.rows import digest_of

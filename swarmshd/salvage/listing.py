@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from swarmshd import events as e
+from swarmshd.beside import Gauge
 from swarmshd.journal import Batch, Corrupt, archive
 from swarmshd.journal.disk import DISK
 from swarmshd.journal.errors import UNREADABLE
 from swarmshd.journal.files import NAME, TEMPORARY, listing, read_segment_header, sealed_end
 from swarmshd.journal.reserve import NAME as RESERVE
-from swarmshd.salvage.gauge import Gauge
 from swarmshd.salvage.repairing import told
 from swarmshd.salvage.survey import Lost, Survey
 from swarmshd.told import EVERYTHING, Gazetteer, tell

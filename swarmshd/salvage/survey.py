@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 from swarmshd import records
+from swarmshd.beside import Gauge
 from swarmshd.journal import Batch, Corrupt, VersionMismatch, archive, read_snapshot
 from swarmshd.journal.errors import UNREADABLE
 from swarmshd.journal.files import listing
 from swarmshd.journal.scan import Scan, any_byte
 from swarmshd.salvage import holes
-from swarmshd.salvage.gauge import Gauge
 
 TRIES = 100
 """Looks at a directory: between a look and the opening of what was seen a fold may have removed it."""
