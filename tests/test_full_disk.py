@@ -12,6 +12,7 @@ import pytest
 from swarmctl.connection import Refused
 from tests import wire as raw
 from tests.conftest import PATIENCE, Daemon
+from tests.filesystem import ext4
 
 pytestmark = pytest.mark.real
 
@@ -143,6 +144,46 @@ def test_leases_that_end_on_a_full_disk_do_not_end_the_daemon(small_disk: Path, 
     assert daemon.call("count") == {"count": taken}
     subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
     wait_until_healed(daemon)
+
+
+@pytest.fixture
+def smallest(directory: Path) -> Iterator[Path]:
+    """An ext4 of 4 MiB, of which its own log takes a third."""
+    with ext4(directory, 4) as made:
+        yield made.place
+
+
+def test_the_smallest_disk_heals_when_what_was_done_is_forgotten(smallest: Path, make_daemon: Any) -> None:
+    daemon = make_daemon("RETAIN_DONE_ITEMS=0")
+    daemon.state = smallest / "state"
+    daemon.start()
+    finish(daemon, fill(daemon))
+    wait_until_healed(daemon)
+    daemon.restart()
+    assert daemon.call("count", all=True) == {"count": 1}
+
+
+def test_items_that_have_ended_and_are_kept_are_named_as_what_fills_the_disk(smallest: Path, make_daemon: Any) -> None:
+    """They were promised to be kept, so it is for a person to let them go; that is one command, and heals."""
+    daemon = make_daemon()
+    daemon.state = smallest / "state"
+    daemon.start()
+    taken = fill(daemon)
+    (told,) = daemon.call("health")["conditions"]
+    assert (told["name"], told["next"]) == ("disk_full", "swarmctl status")
+    with daemon.wire() as wire:
+        for item in daemon.call("list", limit=1000)["items"]:
+            wire.call("cancel", id=item["id"])
+    assert daemon.call("count", state=["cancelled"]) == {"count": taken}
+    with pytest.raises(Refused, match="no room"):
+        daemon.call("submit", type="t", description="d")
+    (told,) = daemon.call("health")["conditions"]
+    assert f"{taken} items that have ended are kept" in told["fact"]
+    done = daemon.ctl(*told["next"].split()[1:])
+    assert done.returncode == 0, done.stderr
+    wait_until_healed(daemon)
+    daemon.restart()
+    assert daemon.call("count") == {"count": 1}
 
 
 def finish(daemon: Daemon, count: int) -> None:

@@ -54,6 +54,10 @@ Check = Callable[[int], Iterator[Condition]]
 """From the moment to what is wrong then."""
 
 
+ENDED_SHARE = 4
+"""Ended items are named as what fills the disk, if they take more than one part in so many of what all take."""
+
+
 class Health:
     """All checks, and since when each condition holds."""
 
@@ -86,8 +90,15 @@ class Health:
     # -- the journal
 
     def _disk(self, _: int) -> Iterator[Condition]:
-        if self._engine.space.full is not None:
-            yield Condition("disk_full", PAGE, f"{self._engine.space.full}: new work is refused", "swarmctl status")
+        full = self._engine.space.full
+        if full is None:
+            return
+        fact, follow = f"{full}: new work is refused", "swarmctl status"
+        tables = self._engine.queue.tables
+        if tables.ended_bytes * ENDED_SHARE >= tables.bytes > 0:
+            fact += f"; {len(tables.ended)} items that have ended are kept, and their room with them"
+            follow = "swarmctl config set RETAIN_DONE_ITEMS=0"
+        yield Condition("disk_full", PAGE, fact, follow)
 
     def _syncs(self, now: int) -> Iterator[Condition]:
         slow, syncs = self._engine.commits.slow(now)
