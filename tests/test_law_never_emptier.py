@@ -45,7 +45,7 @@ def salts(length):
 def _small_segments(monkeypatch):
     for module in (writer, room):
         for name, size in (("FIRST_ROOM", 4096), ("STEP", 4096), ("LOW", 1024)):
-            monkeypatch.setattr(module, name, size)
+            monkeypatch.setattr(module, name, size, raising=False)
 
 
 def write(directory, bodies, rotation_bytes=1 << 20, *, position=0, epoch=1, synced=True):

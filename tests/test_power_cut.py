@@ -48,7 +48,7 @@ def disk(directory: Path) -> Iterator[Ext4]:
 def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (writer, room):
         for name, size in (("FIRST_ROOM", 32 << 10), ("STEP", 16 << 10), ("LOW", 8 << 10)):
-            monkeypatch.setattr(module, name, size)
+            monkeypatch.setattr(module, name, size, raising=False)
 
 
 class Load:

@@ -194,7 +194,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     with pytest.MonkeyPatch.context() as patch:
         for module in (room, writer):
             for name, size in SIZES.items():
-                patch.setattr(module, name, size)
+                patch.setattr(module, name, size, raising=False)
         place = tmp_path_factory.mktemp("left") / "state"
         engine = begin(place, boot=boot_id()).engine
         items = {}

@@ -25,8 +25,11 @@ SMALL_ROOM = 1 << 16
 STEP = 4 << 20
 """What is zeroed ahead at a time, in bytes."""
 
-LOW = 1 << 19
-"""With less room than this left, in bytes, it is time for a step."""
+LOW = 2 << 20
+"""With less room than this left, in bytes, it is time for a step; a quarter of it is enough in a new segment."""
+
+LOW_SHARE = 64
+"""On a disk of which that were more than one part in so many a quarter is enough too, or it would be full too soon."""
 
 SHARE = 8
 """The reserve takes at most one part in so many of the file system, or of the bound; else a small one is born full."""
@@ -43,6 +46,7 @@ class Room:
         "_directory",
         "_disk",
         "_held",
+        "_low",
         "_most",
         "_path",
         "end",
@@ -58,6 +62,7 @@ class Room:
         self._disk = disk
         self._most = most_bytes
         self._held = 0
+        self._low = LOW
         self._path = directory
         self.end = 0
         self.in_use = False
@@ -72,7 +77,12 @@ class Room:
         """Take up what there is, before the first segment. Raises OSError."""
         self.reserve.look()
         whole = self._disk.space(self._directory).total
+        self._low = min(LOW, max(LOW // 4, (self._most or whole) // LOW_SHARE))
         self.reserve.wanted = min(self.reserve.wanted, (self._most or whole) // SHARE, whole // SHARE)
+
+    def is_low(self, at: int) -> bool:
+        """Whether it is time for a step, while offset ``at`` is written to."""
+        return self.end - at < min(self._low, max(self.end // 2, LOW // 4))
 
     def take(self, path: Path, end: int) -> None:
         """The segment at ``path``, which has room up to ``end``, is in use from now on."""
@@ -136,7 +146,7 @@ class Room:
             if not self.in_use:
                 return
             self.count()
-            if self.end - at < LOW:
+            if self.is_low(at):
                 try:
                     self._check_snapshot(STEP)
                     self._zero_to(self.end + STEP)

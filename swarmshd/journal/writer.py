@@ -25,7 +25,7 @@ from swarmshd.journal.direct import Direct
 from swarmshd.journal.disk import DISK, Disk
 from swarmshd.journal.errors import NO_ROOM, Full, JournalFailed
 from swarmshd.journal.holdings import Pruned, Sizes, prune, sizes
-from swarmshd.journal.room import FIRST_ROOM, LOW, SMALL_ROOM, STEP, Room
+from swarmshd.journal.room import FIRST_ROOM, SMALL_ROOM, STEP, Room
 
 SEAL_ROOM = files.SEAL_SIZE + records.FRAME_HEADER_SIZE
 """Kept free behind every frame: a seal, and what the sector rule may skip before it."""
@@ -349,7 +349,7 @@ class Journal:
     @property
     def needs_room(self) -> bool:
         """Whether `prepare` would make some."""
-        return self.room.end - self._at < LOW or not self.room.reserve.whole
+        return self.room.is_low(self._at) or not self.room.reserve.whole
 
     def make_room(self, length: int, *, somehow: bool = False) -> None:
         """See to it that a body of ``length`` bytes can be appended next without growing a file; may block for that.
