@@ -286,6 +286,20 @@ def test_agents_are_forgotten_in_parts_that_fit_the_journal(monkeypatch):
     assert len(forgotten) > 3
 
 
+def test_what_an_agent_holds_is_told_as_far_as_a_reply_has_room():
+    """Its payloads are told with it: more than that would be encoded in vain, again and again."""
+    house = House()
+    for _ in range(100):
+        house.submit(payload=b"x" * 65_536)
+    for _ in range(10):
+        house.do("claim", agent="a", count=10)
+    told = house.do("held", agent="a")
+    assert told["more"]
+    assert 4 << 20 > sum(len(item["payload"]) for item in told["items"]) > 3 << 20
+    house.do("claim", agent="b", id=house.submit())
+    assert set(house.do("held", agent="b")) == {"items"}
+
+
 async def test_who_came_and_went_leaves_nothing_behind_one_who_says_nothing(engine, directory):
     settings = engine.settings
     path = str(directory / "s")

@@ -6,7 +6,7 @@ Fields that have no value are left out. Payloads and outputs are told by their s
 from collections import Counter
 from collections.abc import Iterable
 from heapq import nsmallest
-from itertools import chain, islice
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -38,6 +38,9 @@ SUSPECT_AFTER = 4
 """Heartbeats that an agent which declared them may miss before it is suspect."""
 
 IDLE_AFTER = 60_000
+
+HELD_BYTES = 4 << 20
+"""Bytes of items that one ``held`` tells of; their payloads are among them."""
 
 WAIT_ROWS = 1000
 """Items that one ``wait`` tells of."""
@@ -275,11 +278,16 @@ def _walk(desk: Desk, command: List) -> tuple[list[Item], int, bool]:
 def held(desk: Desk, command: Held) -> dict[str, Any]:
     """What the agent holds; with the tokens, if it is the asker's own."""
     agent = desk.tables.agents.get(command.agent)
-    items = [] if agent is None else [item for item in agent.holds.values() if not item.is_lock]
-    views = [
-        claimed_view(desk, item, with_token=item.claim is not None and item.claim.uid == desk.actor.uid)
-        for item in islice(items, LOOK_MAX)
-    ]
+    views: list[dict[str, Any]] = []
+    size = 0
+    for item in () if agent is None else agent.holds.values():
+        claim = item.claim
+        if claim is None or item.is_lock:
+            continue
+        size += item.size()
+        if views and (size > HELD_BYTES or len(views) == LOOK_MAX):
+            return {"items": views, "more": True}
+        views.append(claimed_view(desk, item, with_token=claim.uid == desk.actor.uid))
     return {"items": views}
 
 
