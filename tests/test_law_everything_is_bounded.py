@@ -5,6 +5,7 @@ Whoever may work, and no more, must not be able to end the daemon, nor to have i
 
 import socket
 from collections import Counter
+from typing import Any
 
 import pytest
 import trio
@@ -298,6 +299,23 @@ def test_what_an_agent_holds_is_told_as_far_as_a_reply_has_room():
     assert 4 << 20 > sum(len(item["payload"]) for item in told["items"]) > 3 << 20
     house.do("claim", agent="b", id=house.submit())
     assert set(house.do("held", agent="b")) == {"items"}
+
+
+def test_who_goes_and_has_not_watched_is_not_looked_for_among_those_who_do(engine):
+    """Each call of a script is a connection that comes and goes."""
+    watches, goes = Peer(), Peer()
+    take(engine, watches, 1, "watch", timeout=HOUR)
+    take(engine, goes, 1, "count")
+    turn(engine)
+
+    class Followers(dict[int, Any]):
+        def items(self):
+            raise AssertionError("all of them were looked at")
+
+    engine.aside.following._followers = Followers(engine.aside.following._followers)
+    engine.gone(goes)
+    with pytest.raises(AssertionError):
+        engine.gone(watches)
 
 
 async def test_who_came_and_went_leaves_nothing_behind_one_who_says_nothing(engine, directory):

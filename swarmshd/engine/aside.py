@@ -110,10 +110,12 @@ class Aside:
             except Refusal as refusal:
                 yield client, number, refusal
 
-    def gone(self, client: Client) -> list[int]:
-        """Nothing is done for the client any more; the numbers of the requests that it had."""
-        numbers = self.following.gone(client)
-        return numbers + [errand.number for errand in self.errands.end(client)]
+    def gone(self, client: Client) -> None:
+        """Nothing is done for the client any more."""
+        if client.aside:  # else all who watch would be gone through for nothing
+            self.following.gone(client)
+            for _ in self.errands.end(client):
+                pass
 
     def reconsider(self, client: Client) -> Iterator[tuple[int, Refusal]]:
         """Refuse what the client waits for and may not ask any more."""
