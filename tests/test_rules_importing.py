@@ -198,10 +198,14 @@ def test_what_came_in_does_not_come_in_again_when_it_is_forgotten(monkeypatch):
         assert reply["unchanged"] == [0, 1, 2]
         assert reply["ids"] == [0, 0, 0, 0]
         assert refused(reply) == {3: "conflict"}
-    monkeypatch.setattr("swarmshd.workqueue.tables.IMPORTED_MAX", 1)
-    house.tables.remember_imported(b"8 bytes.", b"content.")
-    house.tables.remember_imported(b"others..", b"content.")
-    assert len(house.tables.imported) == 3, "the oldest goes for each that comes"
+    monkeypatch.setattr("swarmshd.workqueue.tables.IMPORTED_MAX", 200)
+    names = [b"%8d" % number for number in range(1000)]
+    kept = set()
+    for name in names:
+        house.tables.remember_imported(name, b"content.")
+        kept.add(len(house.tables.imported))
+    assert list(house.tables.imported)[-200:] == names[-200:]
+    assert max(kept) == 202, "the oldest go, a few at a time"
 
 
 def test_an_ended_item_is_remembered_from_when_it_came_in():

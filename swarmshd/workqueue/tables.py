@@ -37,7 +37,11 @@ from swarmshd.workqueue.records import (
 from swarmshd.workqueue.rows import restore_row, rows_of
 
 IMPORTED_MAX = 500_000
-"""Most imported items of which it is known, after they are forgotten, that they came in."""
+"""Imported items of which it is known, after they are forgotten, that they came in.
+
+The oldest are cleared away when there is one in a hundred more: to take the first one out of a dictionary again and
+again takes longer each time.
+"""
 
 
 class Listener(Protocol):
@@ -277,8 +281,9 @@ class Tables:
     def remember_imported(self, name: bytes, content: bytes) -> None:
         """What came in from elsewhere, ended and is forgotten must not come in again by the same import."""
         self.imported[name] = content
-        if len(self.imported) > IMPORTED_MAX:
-            del self.imported[next(iter(self.imported))]
+        if len(self.imported) > IMPORTED_MAX + IMPORTED_MAX // 100:
+            for oldest in list(islice(self.imported, len(self.imported) - IMPORTED_MAX)):
+                del self.imported[oldest]
 
     def queue(self, name: str) -> Queue:
         """The queue of that name, made if there is none."""
