@@ -203,7 +203,7 @@ def test_what_complete_says_of_each_result(ctl: Ctl) -> None:
     for typo, meant in (("faild", "failed"), ("failure", "failed"), ("Failed", "failed"), ("block", "blocked")):
         refused = ctl("complete", "6", typo)
         assert refused.status == 2
-        assert f"did you mean {meant}?; a note goes in --note" in refused.err
+        assert f"a note goes in --note; not {typo!r}; did you mean {meant}?" in refused.err
     items = ctl("list", "--all", "--json").json
     assert [item.get("points") for item in items[:-1]] == [5, None, None, None, 2, None]
     assert items[2]["reason"] == "no access"

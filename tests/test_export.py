@@ -91,7 +91,7 @@ def test_a_file_is_whole_or_not_there(daemon: Daemon, directory: Path) -> None:
     fill(daemon)
     path = directory / "out.jsonl"
     done = daemon.ctl("export", "-o", str(path))
-    assert done.stdout == f"{path}\t2 queues\t1 agents\t8 items\n"
+    assert done.stdout == f"{path}\t2 queues\t1 agent\t8 items\n"
     assert path.read_text().splitlines()[1:] == daemon.ctl("export").stdout.splitlines()[1:]
     assert os.listdir(directory) == ["0", "out.jsonl"] or sorted(os.listdir(directory)) == ["0", "out.jsonl"]
     done = daemon.ctl("export", "-o", str(directory / "none" / "out"))
