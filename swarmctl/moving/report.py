@@ -77,7 +77,7 @@ class Report:
         elif not self.call.quiet:
             at = f"{source.path}:{place.line}" if place.line else source.path
             self.call.out.flush()
-            complain("", f"{at} (byte {place.offset}): {what}: {why}")
+            complain("", f"{at} (byte {place.offset}): {what.replace('_', ' ')}: {why}")
 
     @property
     def failed(self) -> bool:
@@ -99,7 +99,7 @@ class Report:
         for source in self.sources:
             for what, shown in source.shown.items():
                 if shown > LINES_MAX and not call.quiet:
-                    complain("", f"{source.path}: {shown - LINES_MAX} more are {what}")
+                    complain("", f"{source.path}: {shown - LINES_MAX} more: {what.replace('_', ' ')}")
         rows = [] if call.quiet else [(source.path, source.kind, source.counts) for source in self.sources]
         rows.append(("total", "dry run" if facts.get("dry_run") else "", totals))
         if call.for_people:
