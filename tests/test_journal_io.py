@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from swarmshd.journal import Disk, Journal, SnapshotWriter, recover
+from swarmshd.journal import Disk, Journal, JournalFailed, SnapshotWriter, recover
 from swarmshd.journal.disk import BLOCK
 from swarmshd.journal.files import listing
 from tests.test_engine import Peer, ask, begin, take, turn
@@ -100,6 +100,36 @@ def test_a_write_that_is_refused_at_first_goes_through_the_page_cache(tmp_path: 
     assert made.io()["direct_io_refused"] == "Invalid argument"
     made.close()
     assert bodies(tmp_path, Disk()) == [b"first", b"second"]
+
+
+def test_a_new_segment_that_cannot_be_written_to_so_fails_the_journal(tmp_path: Path) -> None:
+    """It fails as such, with the file and why, and takes nothing more."""
+
+    class OutOfDescriptors(Disk):
+        left = 3
+
+        def open_direct(self, path: Path) -> int:
+            return os.open(path, os.O_WRONLY)
+
+        def open(self, path: Path) -> int:
+            self.left -= path.name.startswith("segment")
+            if not self.left:
+                raise OSError(errno.EMFILE, "Too many open files", str(path))
+            return super().open(path)
+
+    def fill() -> None:
+        for _ in range(100):
+            made.append(bytes(100_000), 1)
+            made.sync()
+            made.mark_durable()
+            made.turn_if_due()
+
+    made = journal(tmp_path, OutOfDescriptors(direct=True))
+    with pytest.raises(JournalFailed, match="Too many open files"):
+        fill()
+    with pytest.raises(JournalFailed):
+        made.append(b"more", 1)
+    made.close()
 
 
 def test_a_daemon_with_direct_io_says_whether_it_has_it(tmp_path: Path) -> None:

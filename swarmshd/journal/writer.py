@@ -247,7 +247,10 @@ class Journal:
                 self._disk.close(fd)
                 raise
             self._disk.close(self._fd)
-            self._use(path, salt, fd, self.end, room)
+            try:
+                self._use(path, salt, fd, self.end, room)
+            except OSError as error:
+                self._fail("turning to the next segment", error)
 
     def _seal(self) -> None:
         """Make all durable, then say so in a seal, and give the rest of the room back."""
