@@ -22,7 +22,7 @@ ifneq ($(HERE),$(shell cat $(VENV)/.made 2>/dev/null))
 STALE := stale
 endif
 
-.PHONY: check lint test demo benchmark completions deb format clean stale
+.PHONY: check test demo benchmark completions deb format clean stale
 
 check: $(VENV)/.dev  ## what a change must pass before it is committed; under a minute
 	$(BIN)/ruff format --check --quiet .
@@ -31,11 +31,6 @@ check: $(VENV)/.dev  ## what a change must pass before it is committed; under a 
 	  $(QUICK); tests=$$?; \
 	  wait $$types; types=$$?; cat $(VENV)/.types; \
 	  exit $$((tests | types))
-
-lint: $(VENV)/.dev  ## format, lint, types
-	$(BIN)/ruff format --check --quiet .
-	$(BIN)/ruff check --quiet --output-format concise .
-	$(BIN)/mypy
 
 test: $(VENV)/.dev  ## all tests
 	$(BIN)/pytest -n auto --maxprocesses=8 --dist loadgroup
