@@ -144,7 +144,7 @@ BAD = [
     ("0", 2, "not an item's id"),
     ("--since now", 2, "neither a time ago"),
     ("--since -soon", 2, "neither a time ago"),
-    ("--queue a,,b", 2, "a name is wanted"),
+    ("--queue a,,b", 2, "has an empty name in it"),
     ("--timeout soon", 2, "not a duration"),
     ("--until done", 2, "no option"),
 ]
