@@ -335,6 +335,22 @@ def test_d21_the_lines_of_its_tutorial_do_what_they_say(old: Old) -> None:
     assert count(old, state=["done"]) == 2
 
 
+def test_d22_a_trace_id_is_told_only_where_the_item_has_it(old: Old) -> None:
+    """A claim printed and stored one trace id, its span had another, and no span had an id of its own."""
+    item = claimed(old)
+    ran = [old("progress", f"work_{item}", "50"), old("complete", f"work_{item}", "success", "5")]
+    assert [each.status for each in ran] == [0, 0]
+    told = "".join(each.out + each.err for each in ran) + old("list-work").out
+    past = [json.loads(line) for line in old.daemon.ctl("history", str(item), "--json").stdout.splitlines()]
+    stored = {
+        str(fact[name]) for fact in (show(old, item), *past) for name in fact if "trace" in name or "span" in name
+    }
+    assert set(re.findall(r"(?i)(?:trace|span)\W*(?:id)?\W*([0-9a-f]{16,32})", told)) == stored
+    assert "" not in stored
+    spans = [path for path in legacy_files(old).iterdir() if "span" in path.name or "telemetry" in path.name]
+    assert spans == [], "there is no telemetry here yet, and none is made up"
+
+
 def test_d23_a_collector_that_never_answers_keeps_nobody_waiting(old: Old) -> None:
     """A claim hung for as long as the collector did, with the lock in its hand."""
     with socket.socket() as collector:
