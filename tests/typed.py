@@ -126,6 +126,16 @@ def alike(expected: list[str], actual: list[str]) -> bool:
     return bool(actual) and formed(first) == formed(actual[0]) and alike(rest, actual[1:])
 
 
+def _lines(data: bytes) -> list[str]:
+    """What stands on the terminal, without the shell's own notices."""
+    text = re.sub(r"[^\n]*\r(?!\n)|\x1b\[[0-9;?]*[A-Za-z]", "", data.decode(errors="replace"))
+    return [line.rstrip() for line in text.splitlines() if not NOTICE.match(line)]
+
+
+def _whole_lines(data: bytes) -> list[str]:
+    return _lines(data[: data.rfind(b"\n") + 1])
+
+
 class Session:
     """A shell on a terminal, in a home of its own."""
 
@@ -189,13 +199,10 @@ class Session:
         before, after = self.pending[: found.start()], self.pending[found.end() :]
         self.pending = after
         if command.text.endswith("&"):
-            awaited = len(command.expected) - before.count(b"\n")
-            self._read_until(lambda: self.pending.count(b"\n") >= awaited)
+            self._read_until(lambda: len(_whole_lines(before + self.pending)) >= len(command.expected))
             before, self.pending = before + self.pending, b""
         script.unlink()
-        text = re.sub(r"[^\n]*\r(?!\n)|\x1b\[[0-9;?]*[A-Za-z]", "", before.decode())
-        lines = [line.rstrip() for line in text.splitlines() if not NOTICE.match(line)]
-        return lines, int(found[1])
+        return _lines(before), int(found[1])
 
     def _read_until(self, seen: Callable[[], Any]) -> Any:
         """Read what is written until it satisfies; what ``seen`` found."""
