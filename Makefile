@@ -11,7 +11,8 @@ EDITABLE := --no-warn-conflicts --no-build-isolation --editable
 # Where this is set, each of the thousands of programs that the tests start would compile all of its modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-QUICK := $(BIN)/pytest -q -n auto --maxprocesses=8 --hypothesis-profile=check -m 'not real and not slow'
+# One process: workers of their own take longer to begin than these tests do, and the types are checked beside them.
+QUICK := $(BIN)/pytest -q -p no:xdist --hypothesis-profile=check -m 'not real and not slow'
 
 # An environment does not survive being moved, nor its interpreter being replaced, nor what builds in it: the stamp
 # holds all three.

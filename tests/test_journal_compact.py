@@ -15,6 +15,8 @@ from swarmshd.journal.files import listing
 from swarmshd.workqueue.rows import ITEM
 from swarmshd.workqueue.tables import Tables
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 NOW = 1_700_000_000_000
 

@@ -13,6 +13,8 @@ from swarmshd.journal.disk import BLOCK
 from swarmshd.journal.files import listing
 from tests.test_engine import Peer, ask, begin, take, turn
 
+pytestmark = pytest.mark.slow
+
 SIZES = [1, 40, 300, 471, 472, 473, 4000, 4096, 70_000, 300_000, 3]
 
 

@@ -18,6 +18,8 @@ from swarmshd.keeper import Keeper
 from swarmshd.liveness import Watches
 from tests.test_engine import NOW, ask, begin
 
+pytestmark = pytest.mark.slow
+
 
 def _low(engine: Engine) -> bool:
     return engine.journal.free < LOW // 4

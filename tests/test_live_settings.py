@@ -19,6 +19,8 @@ from swarmshd.settings import TABLE
 from tests.test_engine import Peer, ask, begin, take, turn
 from tests.test_live_settings_of_connections import EFFECTS as OF_CONNECTIONS
 
+pytestmark = pytest.mark.slow
+
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 WORK: dict[str, Any] = {"type": "t", "description": "d"}
 

@@ -15,6 +15,8 @@ from swarmshd.systemd import MESSAGE_IDS
 from tests.conftest import PATIENCE, ROOT, until
 from tests.machine import PLACE, Machine, why_not
 
+pytestmark = pytest.mark.slow
+
 UNITS = ROOT / "systemd"
 STATE = "/var/lib/swarmsh"
 SERVICE, SOCKET = "swarmshd.service", "swarmshd.socket"

@@ -20,6 +20,8 @@ from tests.rules import House
 from tests.test_engine import Peer, ask, begin, take, turn
 from tests.wire import lawful
 
+pytestmark = pytest.mark.slow
+
 WORK: dict[str, Any] = {"type": "t", "description": "d"}
 
 
