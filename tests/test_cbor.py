@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from swarmshd import cbor
 
+pytestmark = pytest.mark.slow
+
 INTEGERS = st.integers(-(1 << 64), (1 << 64) - 1)
 LEAVES = st.none() | st.booleans() | INTEGERS | st.floats() | st.text(max_size=30) | st.binary(max_size=300)
 KEYS = st.text(max_size=30) | INTEGERS

@@ -7,6 +7,8 @@ from swarmctl.help import nearest
 from swarmshd import __version__
 from swarmshd.protocol import CODES, EXITS
 
+pytestmark = pytest.mark.slow
+
 
 def run(*words: str) -> int:
     return cli.main(words, {})

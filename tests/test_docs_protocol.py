@@ -19,6 +19,8 @@ from tests.pages import ROOT, Section, examples, page, sections
 from tests.test_told import SAMPLES
 from tests.wire import Refused, Wire, framed
 
+pytestmark = pytest.mark.slow
+
 KINDS: dict[Any, str] = {
     values.Name: "name",
     values.QueueName: "name",

@@ -23,6 +23,8 @@ from tests.rules import HOUR, House
 from tests.test_engine import NOW, Peer, ask, begin, take, turn
 from tests.wire import framed
 
+pytestmark = pytest.mark.slow
+
 WORK = frozenset(("read", "work"))
 
 

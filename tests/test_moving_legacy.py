@@ -13,6 +13,8 @@ from swarmshd import cbor, commands
 from swarmshd.commands import rows
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 DATA = ROOT / "tests" / "data" / "swarmsh"
 
 CLAIM = {

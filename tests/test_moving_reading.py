@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from swarmctl.moving import reading
 from swarmctl.moving.reading import Damage, Found, objects
 
+pytestmark = pytest.mark.slow
+
 
 def read(data: bytes) -> tuple[list[Any], list[Damage]]:
     """The objects, and the damages. Places are those where the bytes lie."""

@@ -12,6 +12,8 @@ from swarmshd.workqueue.reindexing import Reindexing
 from tests.rules import HOUR, MINUTE, House, check
 from tests.test_engine import ask, begin
 
+pytestmark = pytest.mark.slow
+
 WATCH = (71, 1)
 
 ENDED_THERE: dict[str, Any] = {"type": "t", "description": "d", "queue": "q0", "state": "done", "created_at": 1}

@@ -7,6 +7,8 @@ import pytest
 from swarmshd import events as e
 from tests.rules import HOUR, MINUTE, NOW, SECOND, House, check
 
+pytestmark = pytest.mark.slow
+
 THEN = NOW - 24 * HOUR
 
 

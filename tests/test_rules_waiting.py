@@ -10,6 +10,8 @@ from swarmshd.commands import Refusal
 from swarmshd.workqueue import looking, ready
 from tests.rules import HOUR, MINUTE, SECOND, House, check
 
+pytestmark = pytest.mark.slow
+
 
 def got(house: House) -> list[Any]:
     """(agent, id or code) of those who have been served since the last look, in order."""

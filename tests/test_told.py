@@ -8,6 +8,8 @@ from swarmshd import events as e
 from swarmshd import told
 from swarmshd.told import EVERYTHING, Gazetteer, Place, Wanted, tell
 
+pytestmark = pytest.mark.slow
+
 SECRET = b"\x9f\x3c\x2a\x7b\xe0\xd1\x4c\x55"
 
 PLACES = {1: Place("q", "t"), 2: Place("q", "u", "g"), 3: Place("r", "t", "g")}

@@ -10,6 +10,8 @@ from swarmshd.tuning.attributes import NEVER, TUNABLE
 from tests.conftest import ROOT
 from tests.disks import MQ, NONE, Tree, as_nobody, here
 
+pytestmark = pytest.mark.slow
+
 BARE = "none"
 """What a device without a choice says."""
 
